@@ -1,0 +1,164 @@
+"""Probability distributions, as functions of tensors.
+
+`torch.distributions` validates its arguments with device-to-host syncs on every call, so
+the few distributions needed here are written out. Every sampler takes an optional
+`torch.Generator`, so that acting can be reproduced bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x)·log(1+|x|): compresses magnitudes, identity near zero (DreamerV3, eq. 1)."""
+    return torch.sign(x) * torch.log1p(torch.abs(x))
+
+
+def symexp(x: Tensor) -> Tensor:
+    """Inverse of `symlog`."""
+    return torch.sign(x) * torch.expm1(torch.abs(x))
+
+
+def normal_log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Log-density of a diagonal Normal, summed over the last axis: (..., D) → (...), in nats."""
+    scaled = (x - mean) / std
+    return -(0.5 * scaled.square() + torch.log(std) + 0.5 * LOG_2PI).sum(-1)
+
+
+def normal_entropy(std: Tensor) -> Tensor:
+    """Entropy of a diagonal Normal, summed over the last axis, in nats."""
+    return (torch.log(std) + 0.5 * (1.0 + LOG_2PI)).sum(-1)
+
+
+def sample_normal(mean: Tensor, std: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Reparameterised sample, the shape of `mean`."""
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + std * noise
+
+
+class Latent(Protocol):
+    """The stochastic part of the model state; see `GaussianLatent` and `CategoricalLatent`."""
+
+    size: int
+    """Width of a sample."""
+    parameter_size: int
+    """Width of the network output that parameterises the distribution."""
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Differentiable sample: (..., parameter_size) → (..., size)."""
+        ...
+
+    def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
+        """KL(posterior ‖ prior) from parameters, summed over the latent: → (...), in nats."""
+        ...
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Entropy summed over the latent: → (...), in nats (differential for a Gaussian)."""
+        ...
+
+
+class GaussianLatent:
+    """Diagonal Normal, std = softplus(·) + 0.1 (Dreamer v1)."""
+
+    MIN_STD = 0.1
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.parameter_size = 2 * size
+
+    def moments(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std, each (..., size)."""
+        mean, raw_std = parameters.chunk(2, -1)
+        return mean, F.softplus(raw_std) + self.MIN_STD
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return sample_normal(*self.moments(parameters), generator)
+
+    def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
+        mean_q, std_q = self.moments(posterior)
+        mean_p, std_p = self.moments(prior)
+        ratio = (std_q / std_p).square()
+        shift = ((mean_q - mean_p) / std_p).square()
+        return 0.5 * (ratio + shift - 1.0 - torch.log(ratio)).sum(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        return normal_entropy(self.moments(parameters)[1])
+
+
+class CategoricalLatent:
+    """Independent one-hot variables with straight-through gradients (DreamerV2/V3).
+
+    A share `UNIMIX` of uniform probability keeps every KL finite (DreamerV3).
+    """
+
+    UNIMIX = 0.01
+
+    def __init__(self, variables: int, classes: int) -> None:
+        self.variables, self.classes = variables, classes
+        self.size = self.parameter_size = variables * classes
+
+    def probabilities(self, parameters: Tensor) -> Tensor:
+        """(..., variables·classes) logits → (..., variables, classes) probabilities."""
+        logits = parameters.unflatten(-1, (self.variables, self.classes))
+        return torch.softmax(logits, -1) * (1.0 - self.UNIMIX) + self.UNIMIX / self.classes
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        probabilities = self.probabilities(parameters)
+        with torch.no_grad():
+            # Inverse CDF: one uniform per variable, where Gumbel or multinomial sampling
+            # draws one per class (an eighth of an update on a CPU).
+            cdf = torch.cumsum(probabilities, -1)
+            shape = probabilities.shape[:-1]
+            uniform = torch.rand((*shape, 1), generator=generator, device=cdf.device)
+            reached = (cdf >= uniform * cdf[..., -1:]).to(cdf.dtype)
+            one_hot = torch.diff(reached, dim=-1, prepend=torch.zeros_like(reached[..., :1]))
+        return (one_hot + probabilities - probabilities.detach()).flatten(-2)
+
+    def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
+        q, p = self.probabilities(posterior), self.probabilities(prior)
+        return (q * (torch.log(q) - torch.log(p))).sum((-2, -1))
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        p = self.probabilities(parameters)
+        return -(p * torch.log(p)).sum((-2, -1))
+
+
+class TwoHot:
+    """Categorical over bins that are evenly spaced in symlog space, for rewards and values.
+
+    A scalar target is spread over its two neighbouring bins, and the mean is
+    symexp(Σ p·b). Bins even in symlog space (as in TD-MPC2), not DreamerV3's symexp-spaced
+    ones: there a tail bin of 5e8 multiplies every error in p, and gradients *through* the
+    mean, which the dynamics actor needs, explode.
+    """
+
+    LIMIT = 10.0
+
+    def __init__(self, bins: int) -> None:
+        self.bins = bins
+        self._step = 2.0 * self.LIMIT / (bins - 1)
+
+    def _centres(self, like: Tensor) -> Tensor:
+        return torch.linspace(-self.LIMIT, self.LIMIT, self.bins, device=like.device)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """(..., bins) → (...)."""
+        return symexp(torch.softmax(logits, -1) @ self._centres(logits))
+
+    def log_prob(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy against the two-hot target, in nats: (..., bins), (...) → (...)."""
+        position = (symlog(target).clamp(-self.LIMIT, self.LIMIT) + self.LIMIT) / self._step
+        low = position.floor().clamp(max=self.bins - 2)
+        share = (position - low).unsqueeze(-1)
+        index = low.long().unsqueeze(-1)
+        log_p = torch.log_softmax(logits, -1)
+        low_p, high_p = log_p.gather(-1, index), log_p.gather(-1, index + 1)
+        return (low_p * (1.0 - share) + high_p * share).squeeze(-1)

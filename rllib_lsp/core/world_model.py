@@ -1,0 +1,99 @@
+"""The world model: encoder, dynamics, decoder, reward and continue heads, and their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rllib_lsp.core.distributions import TwoHot
+from rllib_lsp.core.encoder import Decoder, Encoder, ObservationSpec
+from rllib_lsp.core.networks import mlp
+from rllib_lsp.core.rssm import RSSM, State
+from rllib_lsp.core.settings import WorldModelSettings
+
+HEAD_LAYERS = 2
+
+
+class Batch(NamedTuple):
+    """Replayed windows. What stands in one step arrived together: the action that led here,
+    the reward and observation it brought. `plan_mean`, `plan_std` are what the planner
+    decided *after* this observation."""
+
+    observation: Mapping[str, Tensor]
+    """{key: (B, T, width)}."""
+    action: Tensor
+    """(B, T, A); zeros where `is_first`."""
+    reward: Tensor
+    """(B, T); 0 where `is_first`."""
+    is_first: Tensor
+    """(B, T) bool: the first observation of an episode."""
+    terminated: Tensor
+    """(B, T) bool: the episode ended here by its task, not by a time limit."""
+    plan_mean: Tensor
+    """(B, T, S, Z): mean of the current and the following planned skills."""
+    plan_std: Tensor
+    """(B, T, S, Z)."""
+
+
+class WorldModel(nn.Module):
+    """p(o, r, c | s) and the latent dynamics, learned from replayed sequences."""
+
+    def __init__(self, spec: ObservationSpec, action: int, settings: WorldModelSettings) -> None:
+        super().__init__()
+        hidden = settings.hidden
+        self.settings = settings
+        self.two_hot = TwoHot(settings.bins)
+        self.encoder = Encoder(spec, hidden, settings.layers)
+        self.rssm = RSSM(self.encoder.size, action, settings)
+        features = self.rssm.feature_size
+        self.decoder = Decoder(spec, features, hidden, settings.layers)
+        self.reward_head = mlp(features, hidden, HEAD_LAYERS, settings.bins, output_scale=0.0)
+        self.continue_head = mlp(features, hidden, 1, 1)
+
+    def reward(self, features: Tensor) -> Tensor:
+        """Predicted reward on *entering* a state: (..., D) → (...), summed over the action repeat."""
+        return self.two_hot.mean(self.reward_head(features))
+
+    def continues(self, features: Tensor) -> Tensor:
+        """Probability that the episode goes on after a state: (..., D) → (...)."""
+        return torch.sigmoid(self.continue_head(features).squeeze(-1))
+
+    def loss(self, batch: Batch) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Negative evidence bound of `batch` in nats per step.
+
+        Returns the scalar loss, the posterior states (B, T, ·) and scalars to log.
+        KL balancing and free bits are DreamerV3's (eq. 3): gradients of the dynamics and of
+        the representation are scaled apart, and a state's KL below `free_nats` costs nothing.
+        """
+        settings, latent = self.settings, self.rssm.latent
+        filtered = self.rssm.observe(
+            self.encoder(batch.observation), batch.action, batch.is_first
+        )
+        features = filtered.states.features
+        reconstruction = self.decoder.loss(features, batch.observation)
+        reward = -self.two_hot.log_prob(self.reward_head(features), batch.reward)
+        continue_logit = self.continue_head(features).squeeze(-1)
+        continues = F.binary_cross_entropy_with_logits(
+            continue_logit, 1.0 - batch.terminated.to(features.dtype), reduction="none"
+        )
+        dynamics = latent.kl(filtered.posterior.detach(), filtered.prior)
+        representation = latent.kl(filtered.posterior, filtered.prior.detach())
+        free = settings.free_nats
+        kl = settings.dynamics_scale * dynamics.clamp(min=free) + (
+            settings.representation_scale * representation.clamp(min=free)
+        )
+        loss = (reconstruction + reward + continues + kl).mean()
+        metrics = {
+            "world_model_loss": loss,
+            "reconstruction_loss": reconstruction.mean(),
+            "reward_loss": reward.mean(),
+            "continue_loss": continues.mean(),
+            "kl": dynamics.mean(),
+            "prior_entropy": latent.entropy(filtered.prior).mean(),
+            "posterior_entropy": latent.entropy(filtered.posterior).mean(),
+        }
+        return loss, filtered.states, metrics

@@ -1,0 +1,159 @@
+"""`LSP`: sampling, replay and learning, in an exact ratio."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+
+from rllib_lsp.lsp.checkpointing import ReplayCheckpoint
+from rllib_lsp.lsp.config import LSPConfig
+from rllib_lsp.lsp.env_runner import Fragment
+from rllib_lsp.replay import SequenceReplay
+
+REPLAY = "replay"
+PROGRESS = "lsp_progress"
+MAX_UPDATES_PER_STEP = 16
+AHEAD_UPDATES = 4
+"""Updates that remote sampling may run ahead of learning."""
+POLL_S = 0.02
+
+
+class LSP(Algorithm):
+    """Latent Skill Planning (Xie et al., ICLR 2021)."""
+
+    config: LSPConfig
+
+    @classmethod
+    def get_default_config(cls) -> LSPConfig:
+        return LSPConfig(algo_class=cls)
+
+    def setup(self, config: LSPConfig) -> None:
+        super().setup(config)
+        self.replay = SequenceReplay(self.config.replay_capacity, self.config.seed)
+        self._replay_checkpoint = ReplayCheckpoint(self.replay)
+        self._next_fragment: dict[int, int] = {}
+        self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
+        """Counted over the whole run; `credit` is how many decisions may still be replayed."""
+
+    def training_step(self) -> None:
+        """Sample while learning keeps up, learn while sampling has earned it."""
+        if self.config.num_env_runners == 0:
+            self._sample_here()
+        else:
+            self._sample_remotely()
+        updates = 0
+        while updates < MAX_UPDATES_PER_STEP and self._may_update():
+            self._update()
+            updates += 1
+        if updates:
+            self.env_runner_group.sync_weights(
+                from_worker_or_learner_group=self.learner_group, inference_only=True
+            )
+        self._log_progress()
+
+    @property
+    def _update_cost(self) -> int:
+        return self.config.batch_size * self.config.batch_length
+
+    def _may_update(self) -> bool:
+        return (
+            self.progress["credit"] >= self._update_cost
+            and self.progress["decisions"] >= self.config.learning_starts
+            and self.replay.can_sample(self.config.batch_length)
+        )
+
+    def _sample_here(self) -> None:
+        if not self._may_update():
+            self._store(*self.env_runner.sample_fragment(**self._request()))
+
+    def _sample_remotely(self) -> None:
+        """Keep runners busy, take what is ready, and wait only if there is nothing to learn."""
+        group = self.env_runner_group
+        if self.progress["credit"] < AHEAD_UPDATES * self._update_cost or not self._may_update():
+            for _ in range(self.config.max_requests_in_flight_per_env_runner):
+                group.foreach_env_runner_async(
+                    "sample_fragment", tag="sample", kwargs=self._request()
+                )
+        wait = 0.0 if self._may_update() else POLL_S
+        for _, (fragment, metrics) in group.fetch_ready_async_reqs(
+            tags="sample", timeout_seconds=wait
+        ):
+            self._store(fragment, metrics)
+
+    def _request(self) -> dict[str, Any]:
+        return {
+            "steps": int(self.config.rollout_fragment_length),
+            "random_actions": self.progress["decisions"] < self.config.learning_starts,
+        }
+
+    def _store(self, fragment: Fragment, metrics: dict[str, Any]) -> None:
+        worker = fragment.worker_index
+        continues = self._next_fragment.get(worker) == fragment.number
+        self._next_fragment[worker] = fragment.number + 1
+        rows = {key: value for key, value in fragment.rows.items() if key != "truncated"}
+        for env in range(rows["reward"].shape[0]):
+            one = {key: value[env] for key, value in rows.items()}
+            self.replay.add((worker, env), one, continues=continues)
+        self.progress["decisions"] += fragment.decisions
+        self.progress["frames"] += fragment.frames
+        self.progress["credit"] += fragment.decisions * self.config.training_ratio
+        self.metrics.aggregate([metrics], key=ENV_RUNNER_RESULTS)
+
+    def _update(self) -> None:
+        config = self.config
+        columns = self.replay.sample(config.batch_size, config.batch_length)
+        batch = MultiAgentBatch(
+            {DEFAULT_MODULE_ID: SampleBatch(columns)}, env_steps=self._update_cost
+        )
+        results = self.learner_group.update(batch=batch)
+        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        self.progress["updates"] += 1
+        self.progress["credit"] -= self._update_cost
+
+    def _log_progress(self) -> None:
+        progress, cost = self.progress, self._update_cost
+        ratio = progress["updates"] * cost / max(1, progress["decisions"])
+        values = {
+            "training_ratio": ratio,
+            "updates_lifetime": progress["updates"],
+            "rows": len(self.replay),
+            "megabytes": self.replay.nbytes / 1e6,
+        }
+        self.metrics.log_dict(values, key=REPLAY, window=1)
+
+    def step(self) -> dict[str, Any]:
+        """One iteration; adds how fast it sampled and learned, evaluation included."""
+        before, start = dict(self.progress), time.perf_counter()
+        results = super().step()
+        seconds = time.perf_counter() - start
+        names = {"updates": "updates", "decisions": "env_steps", "frames": "frames"}
+        results["throughput"] = {
+            f"{name}_per_s": (self.progress[key] - before[key]) / seconds
+            for key, name in names.items()
+        }
+        return results
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        components = super().get_checkpointable_components()
+        if self.config.store_replay_in_checkpoints:
+            components.append((REPLAY, self._replay_checkpoint))
+        return components
+
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        state[PROGRESS] = dict(self.progress)
+        if self._check_component(REPLAY, components, not_components):
+            state[REPLAY] = self._replay_checkpoint.get_state()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        if PROGRESS in state:
+            self.progress = dict(state[PROGRESS])

@@ -1,0 +1,54 @@
+"""Rows of arrays to RLlib's episodes, for whoever asks a runner to `sample`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from rllib_lsp.core.saved_agent import SINGLE_KEY
+from rllib_lsp.replay import Rows
+
+PREFIX = "observation."
+
+
+def to_episodes(rows: Rows, arrival: Rows, env: Any) -> list[SingleAgentEpisode]:
+    """Episodes, or chunks of them, from columns (N, T, ...) and what came after the last row."""
+    columns = {
+        key: np.concatenate([value, arrival[key][:, None]], 1)
+        for key, value in rows.items()
+        if key in arrival
+    }
+    episodes = []
+    for index in range(rows["reward"].shape[0]):
+        one = {key: value[index] for key, value in columns.items()}
+        starts = np.flatnonzero(one["is_first"]).tolist()
+        borders = sorted({0, *starts, len(one["reward"])})
+        for start, end in zip(borders[:-1], borders[1:], strict=True):
+            # A lone reset observation has no step yet; the next chunk begins with it.
+            if end - start > 1:
+                episodes.append(_episode({key: v[start:end] for key, v in one.items()}, env))
+    return episodes
+
+
+def _episode(rows: Rows, env: Any) -> SingleAgentEpisode:
+    observations = {key: value for key, value in rows.items() if key.startswith(PREFIX)}
+    names = [key.removeprefix(PREFIX) for key in observations]
+    single = names == [SINGLE_KEY]
+    count = len(rows["reward"])
+    return SingleAgentEpisode(
+        observations=[
+            observations[PREFIX + SINGLE_KEY][t]
+            if single
+            else {name: observations[PREFIX + name][t] for name in names}
+            for t in range(count)
+        ],
+        actions=list(rows["action"][1:]),
+        rewards=rows["reward"][1:].tolist(),
+        terminated=bool(rows["terminated"][-1]),
+        truncated=bool(rows["truncated"][-1]),
+        observation_space=env.single_observation_space,
+        action_space=env.single_action_space,
+        len_lookback_buffer=0,
+    )

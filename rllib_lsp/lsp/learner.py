@@ -1,0 +1,107 @@
+"""The learner: each loss trains its own parameter group with its own optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+
+from rllib_lsp.core.agent import Agent
+from rllib_lsp.lsp.config import OPTIMIZERS, LSPConfig
+from rllib_lsp.lsp.rl_module import LOSSES, METRICS
+
+MAX_SKIPPED_IN_A_ROW = 10
+
+
+class LSPTorchLearner(TorchLearner):
+    """World model, policy, value and skill predictor, one update of all per batch."""
+
+    config: LSPConfig
+
+    def build(self) -> None:
+        # RLlib leaves the learner on one thread; it may use the CPUs it was given.
+        alone = self.config.num_learners > 0
+        cpus = self.config.num_cpus_per_learner if alone else 0
+        torch.set_num_threads(_whole(cpus) or _whole(self.config.num_cpus_for_main_process))
+        super().build()
+        self._losses: dict[str, dict[str, torch.Tensor]] = {}
+        self._skipped_in_a_row = 0
+
+    def _agent(self, module_id: str) -> Agent:
+        return self.module[module_id].unwrapped().agent
+
+    def configure_optimizers_for_module(
+        self, module_id: str, config: LSPConfig | None = None
+    ) -> None:
+        assert config is not None
+        for name, parameters in self._agent(module_id).parameter_groups().items():
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.Adam(parameters, fused=True),
+                params=parameters,
+                lr_or_lr_schedule=config.learning_rate(name),
+            )
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: LSPConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> torch.Tensor:
+        """The sum of the losses, for RLlib's records; gradients are taken one by one."""
+        losses, metrics = fwd_out[LOSSES], fwd_out[METRICS]
+        self._losses[module_id] = losses
+        # One transfer for all scalars.
+        values = torch.stack([value.detach().float() for value in metrics.values()]).tolist()
+        self.metrics.log_dict(
+            dict(zip(metrics, values, strict=True)), key=module_id, window=100
+        )
+        return torch.stack([loss.detach() for loss in losses.values()]).sum()
+
+    def compute_gradients(self, loss_per_module: dict[str, Any], **kwargs: Any) -> dict[Any, Any]:
+        for optimizer in self._optimizer_parameters:
+            optimizer.zero_grad(set_to_none=True)
+        for module_id in loss_per_module:
+            self._agent(module_id).backward(self._losses.pop(module_id))
+        return {ref: parameter.grad for ref, parameter in self._params.items()}
+
+    def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
+        """Nothing here: `apply_gradients` clips, with the norms it needs anyway."""
+        return gradients_dict
+
+    def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
+        """Clip and step each group; a group with a non-finite gradient is left as it is.
+
+        Raises FloatingPointError when that happens many times in a row.
+        """
+        del gradients_dict  # They lie in the parameters already.
+        skipped = 0
+        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
+            groups = self._agent(module_id).parameter_groups()
+            norms = [
+                torch.nn.utils.clip_grad_norm_(
+                    groups[name], self.config.grad_clip or float("inf"), foreach=True
+                )
+                for name in OPTIMIZERS
+            ]
+            for name, norm in zip(OPTIMIZERS, torch.stack(norms).tolist(), strict=True):
+                self.metrics.log_value((module_id, f"{name}_gradient_norm"), norm, window=100)
+                if norm < float("inf"):
+                    self.get_optimizer(module_id, name).step()
+                else:
+                    skipped += 1
+            self._agent(module_id).value.update_slow()
+        self._count_skipped(skipped)
+
+    def _count_skipped(self, skipped: int) -> None:
+        self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
+        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise FloatingPointError(
+                f"Gradients were NaN or infinite in {MAX_SKIPPED_IN_A_ROW} updates in a row. "
+                f"Lower the learning rate, check the scale of rewards and observations, and "
+                f"continue from the last checkpoint."
+            )
+
+
+def _whole(cpus: Any) -> int:
+    """A number of threads from an option that may be fractional or 'auto'; 0 if unknown."""
+    return max(1, int(cpus)) if isinstance(cpus, int | float) and cpus else 0

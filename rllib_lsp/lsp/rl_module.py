@@ -1,0 +1,101 @@
+"""The agent as an RLModule: for the learner, and for any runner or deployment of RLlib."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pyarrow.fs
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis.inference_only_api import InferenceOnlyAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+
+from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.saved_agent import FILE_NAME, save_agent
+from rllib_lsp.core.settings import PARTS, build_settings
+from rllib_lsp.core.world_model import Batch
+from rllib_lsp.lsp.spaces import action_size, named, observation_spec
+
+LOSSES = "losses"
+METRICS = "metrics"
+OBSERVATION_PREFIX = "observation."
+"""Replay and batches are flat: each observation vector is a column of its own."""
+
+
+class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
+    """Holds an `Agent`; forward methods act, `forward_train` gives the losses."""
+
+    agent: Agent
+
+    def setup(self) -> None:
+        config = self.model_config
+        settings = build_settings(config["size"], {name: config[name] for name in PARTS})
+        self.agent = Agent(
+            observation_spec(self.observation_space), action_size(self.action_space), settings
+        )
+        if self.inference_only:
+            # RLlib would do this, but looks for a nested attribute on the module itself.
+            for name in self.get_non_inference_attributes():
+                parent, _, child = name.rpartition(".")
+                delattr(self.get_submodule(parent), child)
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Parts that acting does not need; env runners neither hold nor receive them."""
+        return [
+            "agent.world_model.decoder",
+            "agent.value.slow_network",
+            "agent.skill_predictor",
+            "agent.return_scale",
+        ]
+
+    def train(self, mode: bool = True) -> LSPTorchRLModule:
+        """RLlib toggles the mode at every forward; the recursion over submodules is slow."""
+        return self if self.training == mode else super().train(mode)
+
+    def get_initial_state(self) -> dict[str, torch.Tensor]:
+        return {key: value[0] for key, value in self.agent.initial_carry(1).items()}
+
+    def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._act(batch, explore=False)
+
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._act(batch, explore=True)
+
+    def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
+        """Observations (N, 1, ·) and `state_in` (N, ·) → actions (N, 1, A) and `state_out`."""
+        observation = {key: value[:, 0] for key, value in named(batch[Columns.OBS]).items()}
+        carry = batch[Columns.STATE_IN]
+        # RLlib begins each episode with the initial state, so there is nothing to forget.
+        is_first = torch.zeros_like(carry["steps_left"], dtype=torch.bool)
+        carry, action, _ = self.agent.act(carry, observation, is_first, explore)
+        return {Columns.ACTIONS: action.unsqueeze(1), Columns.STATE_OUT: carry}
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        columns = dict(batch)
+        observation = {
+            key.removeprefix(OBSERVATION_PREFIX): columns.pop(key)
+            for key in list(columns)
+            if key.startswith(OBSERVATION_PREFIX)
+        }
+        fields = {name: columns[name] for name in Batch._fields if name != "observation"}
+        losses, metrics = self.agent.losses(Batch(observation=observation, **fields))
+        return {LOSSES: losses, METRICS: metrics}
+
+    def save_to_path(
+        self,
+        path: str | pathlib.Path | None = None,
+        *,
+        state: Any = None,
+        filesystem: pyarrow.fs.FileSystem | None = None,
+        use_msgpack: bool = False,
+    ) -> str:
+        """RLlib's checkpoint, and beside it a file that `load_agent` reads without Ray."""
+        saved = super().save_to_path(
+            path, state=state, filesystem=filesystem, use_msgpack=use_msgpack
+        )
+        if not self.inference_only:
+            filesystem = filesystem or pyarrow.fs.LocalFileSystem()
+            with filesystem.open_output_stream(f"{saved}/{FILE_NAME}") as stream:
+                save_agent(self.agent, stream)
+        return saved

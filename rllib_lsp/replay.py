@@ -1,0 +1,179 @@
+"""Sequence replay: one ring of rows in contiguous arrays, and links to each row's successor.
+
+A *stream* is one environment of one runner. Its fragments may arrive interleaved with those of
+other streams; the link from row to row keeps a stream's order, so windows are read with a few
+vectorised look-ups and may cross episodes (`is_first` marks where).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Rows = dict[str, np.ndarray]
+"""Equally long arrays, one row a time step."""
+
+FORMAT_VERSION = 1
+NO_ROW = -1
+
+
+class ReplayError(RuntimeError):
+    """Data that the replay cannot store, sample or restore."""
+
+
+class SequenceReplay:
+    """Uniform replay of windows of consecutive rows, oldest rows overwritten first."""
+
+    def __init__(self, capacity: int, seed: int | None = None) -> None:
+        """`capacity` in rows, over all streams. Memory is touched only as rows arrive."""
+        if capacity < 2:
+            raise ReplayError(f"replay capacity = {capacity} has to be at least 2 rows.")
+        self.capacity = capacity
+        self.rows_added = 0
+        self._arrays: Rows = {}
+        self._successor = np.full(capacity, NO_ROW, np.int64)
+        self._last_row: dict[Hashable, int] = {}
+        self._random = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return min(self.rows_added, self.capacity)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows that are filled."""
+        return sum(array[: len(self)].nbytes for array in self._arrays.values())
+
+    def add(self, stream: Hashable, rows: Rows, *, continues: bool = True) -> None:
+        """Append consecutive rows of one stream.
+
+        With `continues` False (the stream lost what came between), no window will join these
+        rows to the stream's earlier ones.
+        """
+        count = self._check(rows)
+        index = (self.rows_added + np.arange(count)) % self.capacity
+        for key, array in self._arrays.items():
+            array[index] = rows[key]
+        self._successor[index[:-1]] = index[1:]
+        self._successor[index[-1]] = NO_ROW
+        last = self._last_row.get(stream, NO_ROW)
+        if continues and last != NO_ROW and self._is_live(last, count):
+            self._successor[last] = index[0]
+        self._last_row[stream] = int(index[-1])
+        self.rows_added += count
+
+    def _is_live(self, row: int, incoming: int) -> bool:
+        """Whether a row survives the next `incoming` ones."""
+        age = (self.rows_added - 1 - row) % self.capacity
+        return age + incoming < self.capacity
+
+    def _check(self, rows: Rows) -> int:
+        lengths = {key: len(value) for key, value in rows.items()}
+        count = next(iter(lengths.values()), 0)
+        if count == 0 or count > self.capacity or set(lengths.values()) != {count}:
+            raise ReplayError(
+                f"Fragments need equally many rows, from 1 to {self.capacity}; got {lengths}."
+            )
+        if not self._arrays:
+            self._arrays = {
+                key: np.zeros((self.capacity, *value.shape[1:]), value.dtype)
+                for key, value in rows.items()
+            }
+        for key, array in self._arrays.items():
+            if key not in rows or rows[key].shape[1:] != array.shape[1:]:
+                got = rows[key].shape[1:] if key in rows else "nothing"
+                raise ReplayError(f"Replay rows of {key!r} are {array.shape[1:]}, got {got}.")
+        return count
+
+    def sample(self, batch: int, length: int) -> Rows:
+        """Windows drawn uniformly from all that exist: {key: (batch, length, ...)}.
+
+        Raises ReplayError when no stream holds `length` consecutive rows.
+        """
+        windows = self._sample_windows(batch, length)
+        return {key: array[windows] for key, array in self._arrays.items()}
+
+    def _sample_windows(self, batch: int, length: int) -> np.ndarray:
+        """Row numbers (batch, length); starts too close to a stream's end are drawn again."""
+        found: list[np.ndarray] = []
+        missing = batch
+        while missing:
+            starts = self._random.integers(len(self), size=2 * missing) if len(self) else []
+            windows = self._follow(np.asarray(starts, np.int64), length)[:missing]
+            if len(windows) == 0 and not self.can_sample(length):
+                raise ReplayError(
+                    f"No stream holds {length} consecutive rows yet ({len(self)} rows in all)."
+                )
+            found.append(windows)
+            missing -= len(windows)
+        return np.concatenate(found)
+
+    def _follow(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Windows from those `starts` that have `length` rows: (n, length)."""
+        windows = np.empty((length, len(starts)), np.int64)
+        windows[0] = row = starts
+        for step in range(1, length):
+            # NO_ROW is -1: a finished window reads the last slot here, and is dropped below.
+            row = np.where(row == NO_ROW, NO_ROW, self._successor[row])
+            windows[step] = row
+        return windows[:, windows[-1] != NO_ROW].T
+
+    def can_sample(self, length: int) -> bool:
+        """Whether any window of `length` rows exists."""
+        return len(self._follow(np.arange(len(self)), length)) > 0
+
+    def save(self, directory: Path) -> None:
+        """Write the rows, oldest first, one `.npy` file a key, and what continues them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        oldest = self.rows_added % self.capacity if self.rows_added > self.capacity else 0
+        order = (oldest + np.arange(len(self))) % self.capacity
+        for key, array in self._arrays.items():
+            np.save(directory / f"{key}.npy", array[order], allow_pickle=False)
+        successor = self._successor[order]
+        linked = np.where(successor == NO_ROW, NO_ROW, (successor - oldest) % self.capacity)
+        np.save(directory / "_successor.npy", linked, allow_pickle=False)
+        state = {
+            "version": FORMAT_VERSION,
+            "keys": list(self._arrays),
+            "rows_added": self.rows_added,
+            "random": self._random.bit_generator.state,
+        }
+        (directory / "replay.json").write_text(json.dumps(state))
+
+    def load(self, directory: Path) -> None:
+        """Take over saved rows; of more than fit, the newest.
+
+        Streams begin anew: an environment does not survive a restore.
+        Raises ReplayError for files that are missing or of another version.
+        """
+        try:
+            state = json.loads((directory / "replay.json").read_text())
+            saved = {key: np.load(directory / f"{key}.npy") for key in state["keys"]}
+            successor = np.load(directory / "_successor.npy")
+        except (OSError, ValueError) as error:
+            raise ReplayError(f"Cannot read the replay saved in {directory}: {error}") from error
+        if state["version"] != FORMAT_VERSION:
+            raise ReplayError(
+                f"The replay in {directory} has format {state['version']}, "
+                f"this version reads {FORMAT_VERSION}."
+            )
+        self._restore(saved, successor, state)
+
+    def _restore(self, saved: Rows, successor: np.ndarray, state: Mapping[str, Any]) -> None:
+        count = min(len(successor), self.capacity)
+        dropped = len(successor) - count
+        self._arrays = {
+            key: np.zeros((self.capacity, *value.shape[1:]), value.dtype)
+            for key, value in saved.items()
+        }
+        for key, value in saved.items():
+            self._arrays[key][:count] = value[dropped:]
+        self._successor[:] = NO_ROW
+        kept = successor[dropped:]
+        self._successor[:count] = np.where(kept == NO_ROW, NO_ROW, kept - dropped)
+        self._last_row.clear()
+        self.rows_added = count
+        self._random.bit_generator.state = state["random"]
