@@ -25,7 +25,7 @@ OPTIMIZERS = ("world_model", "policy", "value", "skill_predictor")
 
 SPECIAL_KEYS = {
     "callbacks", "create_env_on_driver", "custom_eval_function", "framework", "input", "lambda",
-    "num_cpus_for_driver", "num_workers", "multiagent", "__trial_info__",
+    "num_cpus_for_driver", "num_workers", "multiagent",
     "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2", "_enable_new_api_stack",
 }  # fmt: skip
 """Keys that RLlib's `update_from_dict` translates, so they are no attributes."""
@@ -144,12 +144,13 @@ class LSPConfig(AlgorithmConfig):
             if name in rest:
                 self._merge_group(name, rest.pop(name))
         for key in rest:
-            if key not in SPECIAL_KEYS and not hasattr(self, key):
+            # Tune adds keys of its own, in double underscores.
+            if key not in SPECIAL_KEYS and not key.startswith("__") and not hasattr(self, key):
                 known = [name for name in vars(self) if not name.startswith("_")]
                 close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"LSPConfig has no option {key!r}.{hint}")
-        super().update_from_dict(rest)
+        super().update_from_dict({k: v for k, v in rest.items() if not k.startswith("__")})
         return self
 
     def settings(self) -> Settings:

@@ -1,0 +1,168 @@
+"""Strict config keys and values, which RLlib itself takes silently.
+
+``AlgorithmConfig.update_from_dict`` sets whatever it is given: a misspelt option becomes a
+new attribute without effect.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from rllib_lsp.cli.document import Document, KeyPath
+from rllib_lsp.cli.messages import InputError, did_you_mean, first_paragraph, warn
+from rllib_lsp.cli.search_space import alternatives, samples
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+# Names that the new API stack refuses, or takes and ignores.
+OLD_NAMES = {
+    "num_workers": "num_env_runners",
+    "num_rollout_workers": "num_env_runners",
+    "num_envs_per_worker": "num_envs_per_env_runner",
+    "num_cpus_per_worker": "num_cpus_per_env_runner",
+    "num_gpus_per_worker": "num_gpus_per_env_runner",
+    "num_learner_workers": "num_learners",
+    "num_cpus_per_learner_worker": "num_cpus_per_learner",
+    "num_gpus_per_learner_worker": "num_gpus_per_learner",
+    "num_gpus": "num_gpus_per_learner",
+    "evaluation_num_workers": "evaluation_num_env_runners",
+    "recreate_failed_workers": "restart_failed_env_runners",
+    "sgd_minibatch_size": "minibatch_size",
+    "num_sgd_iter": "num_epochs",
+}
+# Keys that `update_from_dict` itself translates to attributes.
+TRANSLATED = (
+    "callbacks",
+    "create_env_on_driver",
+    "custom_eval_function",
+    "framework",
+    "input",
+    "lambda",
+    "multiagent",
+    "num_cpus_for_driver",
+)
+
+
+def translate_old_names(
+    document: Document, path: KeyPath, config: dict[str, Any], default: AlgorithmConfig
+) -> dict[str, Any]:
+    """The config under today's names; each old one costs a line of warning.
+
+    Raises:
+        InputError: an option is given under its old and its new name.
+    """
+    valid, renamed = valid_keys(default), {}
+    for key, value in config.items():
+        new = OLD_NAMES.get(key, key)
+        if new != key and new in valid:
+            where = document.where(*path, key)
+            if new in config:
+                raise InputError(f"{where}: `{key}` is the old name of `{new}`: give only one.")
+            warn(f"{where}: config key `{key}` is now `{new}`.")
+            document.places[(*path, new)] = where
+        renamed[_settable(default, new if new in valid else key)] = value
+    return renamed
+
+
+def check_config(
+    document: Document, path: KeyPath, config: dict[str, Any], default: AlgorithmConfig
+) -> None:
+    """Checks every key, the type of plain values, and what the config's own ``validate`` says.
+
+    Raises:
+        InputError: with place, reason and fix.
+    """
+    valid = valid_keys(default)
+    for key, value in config.items():
+        where = document.where(*path, key)
+        if key not in valid:
+            raise InputError(
+                f"{where}: `{key}: {value}`: {_algorithm_name(default)} has no config key "
+                f"`{key}`.{did_you_mean(str(key), valid)}"
+            )
+        for alternative in alternatives(value):
+            _check_type(where, key, alternative, getattr(default, key, None))
+    for literal in samples(config):
+        _build(document, path, literal, default)
+
+
+def valid_keys(default: AlgorithmConfig) -> set[str]:
+    """Attributes and working properties of the config, and the keys RLlib translates."""
+    kind = type(default)
+    properties = {
+        name
+        for name in dir(kind)
+        if isinstance(getattr(kind, name), property) and _is_alive(default, name)
+    }
+    return {*vars(default), *properties, *TRANSLATED} - {"_is_frozen", "algo_class", *OLD_NAMES}
+
+
+def _is_alive(default: AlgorithmConfig, name: str) -> bool:
+    try:  # a property of a removed option raises
+        getattr(default, name)
+    except ValueError:
+        return False
+    except Exception:  # a real one may need a finished config
+        return True
+    return True
+
+
+def _settable(default: AlgorithmConfig, key: str) -> str:
+    """``model_config`` is a read-only property in RLlib; its value lives in ``_model_config``."""
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    own_update = type(default).update_from_dict is not AlgorithmConfig.update_from_dict
+    return "_model_config" if key == "model_config" and not own_update else key
+
+
+def _check_type(where: str, key: str, value: Any, default: Any) -> None:
+    is_flag = isinstance(default, bool) and not isinstance(value, bool | None)
+    is_text = (
+        type(default) in (int, float) and isinstance(value, str) and value not in ("auto", "inf")
+    )
+    if is_flag or is_text:
+        wanted = "true or false" if is_flag else "a number"
+        raise InputError(
+            f"{where}: `{key}: {value!r}` wants {wanted}, e.g. `{key}: {str(default).lower()}`."
+        )
+
+
+def _build(
+    document: Document, path: KeyPath, literal: dict[str, Any], default: AlgorithmConfig
+) -> None:
+    config = default.copy(copy_frozen=False)
+    try:
+        # A copy, because `update_from_dict` replaces class paths in place by classes.
+        config.update_from_dict(copy.deepcopy(literal))
+        config.validate()
+    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        where = document.where(*path, *_mentioned(str(error), literal))
+        reason = first_paragraph(error).split(" To suppress all validation errors")[0]
+        raise InputError(
+            f"{where}: {_algorithm_name(default)} refuses this config: {reason}"
+        ) from error
+
+
+def _mentioned(message: str, literal: dict[str, Any]) -> KeyPath:
+    """The path of the deepest key of the config that an error message quotes."""
+    found: KeyPath = ()
+    stack: list[KeyPath] = [(key,) for key in literal]
+    while stack:
+        path = stack.pop()
+        value: Any = literal
+        for key in path:
+            value = value[key]
+        quoted = any(f"{mark}{path[-1]}{mark}" in message for mark in "`'\"")
+        named = message.startswith(f"{path[-1]} ")
+        dotted = len(path) > 1 and ".".join(map(str, path)) in message
+        if (quoted or named or dotted) and len(path) > len(found):
+            found = path
+        if isinstance(value, dict):
+            stack += [(*path, key) for key in value]
+    return found
+
+
+def _algorithm_name(default: AlgorithmConfig) -> str:
+    return default.algo_class.__name__ if default.algo_class else type(default).__name__

@@ -1,0 +1,148 @@
+"""Starts Ray and runs one checked experiment with Tune, from the start or from where it ended."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rllib_lsp.cli.algorithm import missing_resources
+from rllib_lsp.cli.experiment import Experiment
+from rllib_lsp.cli.messages import InputError, warn
+from rllib_lsp.cli.options import Options
+from rllib_lsp.cli.search_space import samples, space_of, to_tune
+from rllib_lsp.plots.results import number
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The trials of an experiment after it ran, and whether a signal ended it."""
+
+    trials: list[Trial]
+    interrupted: bool
+
+
+@contextmanager
+def ray_session(options: Options) -> Iterator[None]:
+    """A quiet Ray for the duration of the block; one that runs already is used and left alone."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        address=options.ray_address,
+        num_cpus=options.ray_num_cpus,
+        num_gpus=options.ray_num_gpus,
+        object_store_memory=options.ray_object_store_memory,
+        include_dashboard=False,
+        log_to_driver=options.verbose,
+        logging_level=logging.INFO if options.verbose else logging.ERROR,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def quieten(verbose: bool) -> None:
+    """Leaves the screen to our own lines: Tune's boxes and RLlib's warnings only with ``-v``."""
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # see StopControl
+    if verbose:
+        return
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints boxes even at verbosity 0
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
+    warnings.simplefilter("ignore")
+    importlib.import_module("ray.rllib")  # which sets its logger's level when first imported
+    for name in ("ray.rllib", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def run_experiment(experiment: Experiment, options: Options, *, resume: bool) -> Outcome:
+    """Runs all trials of an experiment, or what is left of them, and waits for their end.
+
+    Raises:
+        InputError: Ray has fewer CPUs or GPUs than a single trial needs.
+    """
+    from ray import tune
+
+    from rllib_lsp.cli.progress import Progress
+    from rllib_lsp.cli.stopping import StopControl
+
+    if options.ray_address is None:  # a cluster may grow
+        _check_resources(experiment)
+    control = StopControl(experiment.stop, experiment.time_budget_s)
+    with control.on_signals():
+        analysis = tune.run(
+            experiment.run,
+            name=experiment.name,
+            config=to_tune(experiment.config),
+            num_samples=experiment.num_samples,
+            storage_path=experiment.storage_path,
+            checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint_config),
+            max_failures=experiment.max_failures,
+            restore=experiment.restore,
+            resume_config=_continue_all() if resume else None,
+            callbacks=[Progress(experiment.stop, experiment.time_budget_s), control],
+            raise_on_failed_trial=False,
+            verbose=2 if options.verbose else 0,
+        )
+    return Outcome(analysis.trials, control.interrupted)
+
+
+def earlier_trials(experiment: Experiment) -> list[Trial]:
+    """The trials of an earlier run in the experiment's directory; none if there was no run."""
+    from ray.tune import ExperimentAnalysis
+
+    try:
+        return ExperimentAnalysis(experiment.path).trials or []
+    except ValueError:
+        return []
+
+
+def are_finished(trials: list[Trial], stop: dict[str, float]) -> bool:
+    """Whether each of the trials ended in order and has met these stop criteria."""
+    return all(trial.status == "TERMINATED" and _meets(trial.last_result, stop) for trial in trials)
+
+
+def warn_of_changes(experiment: Experiment, trial: Trial) -> None:
+    """A resumed trial keeps the config it was started with; says where today's differs."""
+    for key, value in experiment.config.items():
+        if space_of(value) is None and trial.config.get(key) != value:
+            warn(
+                f"`{key}: {value}` does not count: the run was started with "
+                f"`{key}: {trial.config.get(key)}` and keeps it. For another config start another "
+                "experiment (--experiment-name)."
+            )
+
+
+def _meets(result: dict[str, Any], stop: dict[str, float]) -> bool:
+    values = {key: number(result, key) for key in stop}
+    return any(value is not None and value >= stop[key] for key, value in values.items())
+
+
+def _continue_all() -> Any:
+    from ray.tune import ResumeConfig
+
+    resume = ResumeConfig.ResumeType.RESUME
+    # "Finished" includes those stopped by Ctrl-C, and all of them when `stop` was raised.
+    return ResumeConfig(finished=resume, unfinished=resume, errored=resume)
+
+
+def _check_resources(experiment: Experiment) -> None:
+    for config in samples(experiment.config):
+        lack = missing_resources(experiment.algorithm, config)
+        if lack:
+            raise InputError(
+                f"{experiment.name}: {lack}. Lower `num_env_runners`, "
+                "`evaluation_num_env_runners` or `num_learners` in the config, or let Ray count "
+                "more with --ray-num-cpus / --ray-num-gpus."
+            )

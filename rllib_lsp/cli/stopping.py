@@ -1,0 +1,64 @@
+"""Ends trials: at their stop criteria, at the time budget, on Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from ray.tune import Callback
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+# Tune ends its loop in order on this signal, wherever it comes from.
+_END_TUNE = signal.SIGUSR1
+
+
+class StopControl(Callback):
+    """Gives every trial its stop criteria and can bring all of them to an end.
+
+    Trials carry their criteria in the experiment's state, so a resumed one would keep those
+    of its first run. Ending means: stop at the next result, which lets Tune write the last
+    checkpoint, then leave the trials that have not started for ``--resume``.
+    """
+
+    def __init__(self, stop: Mapping[str, float], time_budget_s: float | None = None) -> None:
+        self._stop = dict(stop)
+        self._ends_at = time.monotonic() + time_budget_s if time_budget_s is not None else None
+        self.interrupted = False
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune's hook, called many times a second."""
+        ending = self.interrupted or (
+            self._ends_at is not None and time.monotonic() > self._ends_at
+        )
+        for trial in trials:
+            trial.stopping_criterion = {"training_iteration": 0} if ending else self._stop
+        if ending and not any(trial.status == "RUNNING" for trial in trials):
+            signal.raise_signal(_END_TUNE)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """While this lasts, the first Ctrl-C or SIGTERM ends trials; the second aborts them."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._on_signal) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.interrupted:
+            signal.raise_signal(_END_TUNE)
+            return
+        self.interrupted = True
+        typer.echo(
+            "\nstopping after this iteration and its checkpoint "
+            "(again: at once, without checkpoint) ...",
+            err=True,
+        )

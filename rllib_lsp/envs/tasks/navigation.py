@@ -1,0 +1,213 @@
+"""A body on a floor with a target and posts: what the point mass and the quadruped share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from dm_control import mujoco
+from dm_control.suite import common
+from gymnasium import spaces
+
+from rllib_lsp.envs.tasks import layouts
+from rllib_lsp.envs.tasks.metrics import EpisodeMetrics
+from rllib_lsp.envs.tasks.rewards import REWARDS
+
+HERE = Path(__file__).parent
+ASSETS = {**common.ASSETS, "arena.xml": (HERE / "arena.xml").read_bytes()}
+
+STARTS = ("upright", "random")
+NEAREST_POSTS = 4
+_NO_POSTS = np.tile(np.array([0, 0, 1], np.float32), (NEAREST_POSTS, 1))
+_POST_CENTRE = 0.4  # m above the floor
+# 64 x 64 pixels in software, one core: 6 frames/s, 17 without shadows, 29 without both.
+_PLAIN = {"shadow": False, "reflection": False}
+
+
+@dataclass(frozen=True)
+class Task:
+    """The options of every task; keyword arguments of ``make_env``.
+
+    Raises:
+        ValueError: a name that does not exist, or a number out of range.
+    """
+
+    reward: str = "reach"  # walk, reach, sparse, none
+    layout: str = "open"  # open, line, cove, scattered
+    start: str = "upright"  # upright with any heading, or any orientation at all
+    target_ring: tuple[float, float] = (2.0, 5.0)  # m, distance of the target from the start
+    time_limit: float = 20.0  # s
+    observe_posts: bool = True  # else the posts are felt but not seen: same spaces, blank values
+    camera: str = "chase"  # or top
+    render_size: tuple[int, int] = (240, 320)  # height, width
+
+    def __post_init__(self) -> None:
+        choices = {"reward": tuple(REWARDS), "layout": tuple(layouts.LAYOUTS), "start": STARTS}
+        for name, valid in choices.items():
+            if getattr(self, name) not in valid:
+                value = getattr(self, name)
+                raise ValueError(f"{name} is {value!r}, must be one of {', '.join(valid)}")
+        walled = self.layout in ("line", "cove")
+        lowest = layouts.NEAREST_WALLED_TARGET if walled else 0.0
+        near, far = self.target_ring
+        if not lowest <= near <= far:
+            raise ValueError(
+                f"target_ring is {self.target_ring}, must be (near, far) with "
+                f"{lowest} <= near <= far for layout {self.layout!r}"
+            )
+        if not self.time_limit > 0:
+            raise ValueError(f"time_limit is {self.time_limit}, must be > 0 seconds")
+
+
+class Navigation(gymnasium.Env):
+    """One body, one target, up to twelve posts; episodes end by truncation only.
+
+    Observations are a Dict of float32 vectors: those of the body, ``target`` (4: horizontal unit
+    vector in the body's frame, tanh(distance / 5 m)) and ``posts`` (12: for each of the four
+    nearest its unit vector's x and y, tanh(gap / 2 m); 0, 0, 1 where there is none).
+
+    ``info`` holds ``position`` (x, y in m) and ``distance`` (m) at every step, and at the last
+    one ``EpisodeMetrics.summary()`` and ``still_return``, the return of a body that stands
+    upright and still where it started: only what exceeds it is navigation.
+    """
+
+    def __init__(
+        self,
+        physics: mujoco.Physics,
+        root: str,
+        control_timestep: float,
+        task: Task,
+        render_mode: str | None,
+    ):
+        self.physics = physics
+        self.task = task
+        self.render_mode = render_mode
+        self._timestep = control_timestep
+        self._substeps = round(control_timestep / physics.timestep())
+        self._limit = round(task.time_limit / control_timestep)
+        self._reward = REWARDS[task.reward]
+        body = physics.model.name2id(root, "body")
+        # Views into the simulator's memory: named indexing would take longer than the physics.
+        self._position = physics.data.xpos[body]
+        self._rotation = physics.data.xmat[body].reshape(3, 3)
+        self._target = np.zeros(2)
+        self._posts = np.empty((0, 2))
+        self.action_space = _action_space(physics)
+        self.observation_space = spaces.Dict(
+            {
+                **self._body_spaces(),
+                "target": spaces.Box(-1, 1, (4,), np.float32),
+                "posts": spaces.Box(-1, 1, (3 * NEAREST_POSTS,), np.float32),
+            }
+        )
+
+    @abstractmethod
+    def _body_spaces(self) -> dict[str, spaces.Space]:
+        """The spaces of what the body feels of itself."""
+
+    @abstractmethod
+    def _body_observation(self) -> dict[str, np.ndarray]:
+        """What the body feels of itself."""
+
+    @abstractmethod
+    def _place_body(self) -> None:
+        """Put the body at the origin, as ``task.start`` says, touching nothing."""
+
+    @abstractmethod
+    def _upright(self) -> float:
+        """Cosine of the body's tilt."""
+
+    @abstractmethod
+    def _speed(self) -> float:
+        """Forward velocity in m/s."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        super().reset(seed=seed)
+        layout = layouts.sample(self.task.layout, self.task.target_ring, self.np_random)
+        self._target, self._posts = layout.target, layout.posts
+        with self.physics.reset_context():
+            self._place_body()
+            self._place_target_and_posts()
+        self._steps = 0
+        position, distance = self._whereabouts()
+        self._metrics = EpisodeMetrics(position, self._timestep)
+        self._still_return = self._limit * self._reward(1.0, 0.0, distance)
+        return self._observation(), {"position": position, "distance": distance}
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        self.physics.set_control(action)
+        self.physics.step(self._substeps)
+        self._steps += 1
+        position, distance = self._whereabouts()
+        upright, speed = self._upright(), self._speed()
+        self._metrics.add(position, distance, upright, speed)
+        info: dict[str, Any] = {"position": position, "distance": distance}
+        truncated = self._steps >= self._limit
+        if truncated:
+            info |= self._metrics.summary() | {"still_return": self._still_return}
+        reward = self._reward(upright, speed, distance)
+        return self._observation(), reward, False, truncated, info
+
+    def render(self) -> np.ndarray | None:
+        """The frame (height, width, 3) of uint8 that ``task.camera`` sees."""
+        if self.render_mode is None:
+            return None
+        height, width = self.task.render_size
+        frame = self.physics.render(
+            height, width, self.task.camera, render_flag_overrides=dict(_PLAIN)
+        )
+        return np.ascontiguousarray(frame)
+
+    def close(self) -> None:
+        self.physics.free()
+
+    def _place_target_and_posts(self) -> None:
+        # mocap body 0 is the target; the others are the posts, parked by the reset.
+        target, *posts = self.physics.data.mocap_pos
+        target[:2] = self._target
+        for post, centre in zip(posts, self._posts, strict=False):
+            post[:] = *centre, _POST_CENTRE
+
+    def _whereabouts(self) -> tuple[tuple[float, float], float]:
+        x, y = float(self._position[0]), float(self._position[1])
+        return (x, y), math.hypot(self._target[0] - x, self._target[1] - y)
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        return {
+            **self._body_observation(),
+            "target": self._see_target(),
+            "posts": self._see_posts(),
+        }
+
+    def _see_target(self) -> np.ndarray:
+        offset = self._target - self._position[:2]
+        distance = math.hypot(*offset)
+        seen = np.empty(4, np.float32)
+        seen[:3] = offset @ self._rotation[:2] / max(distance, 1e-6)
+        seen[3] = math.tanh(distance / 5)
+        return seen
+
+    def _see_posts(self) -> np.ndarray:
+        seen = _NO_POSTS.copy()
+        if len(self._posts) and self.task.observe_posts:
+            offsets = self._posts - self._position[:2]
+            distances = np.sqrt((offsets * offsets).sum(1))
+            nearest = distances.argsort()[:NEAREST_POSTS]
+            near = distances[nearest]
+            seen[:, :2] = offsets[nearest] / near[:, None] @ self._rotation[:2, :2]
+            seen[:, 2] = np.tanh((near - layouts.POST_RADIUS) / 2)
+        return seen.ravel()
+
+
+def _action_space(physics: mujoco.Physics) -> spaces.Box:
+    low, high = physics.model.actuator_ctrlrange.astype(np.float32).T
+    return spaces.Box(low, high, dtype=np.float32)

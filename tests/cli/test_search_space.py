@@ -1,0 +1,30 @@
+"""Search spaces written in YAML."""
+
+from __future__ import annotations
+
+import pytest
+
+from rllib_lsp.cli.document import parse
+from rllib_lsp.cli.messages import InputError
+from rllib_lsp.cli.search_space import check, samples
+
+
+def test_samples_use_every_alternative_at_any_depth():
+    config = {"a": {"grid_search": [1, 2, 3]}, "b": {"c": {"uniform": [0.1, 0.9]}}, "d": 4}
+    assert list(samples(config)) == [
+        {"a": 1, "b": {"c": 0.1}, "d": 4},
+        {"a": 2, "b": {"c": 0.9}, "d": 4},
+        {"a": 3, "b": {"c": 0.1}, "d": 4},
+    ]
+
+
+def test_a_literal_config_is_its_own_only_sample():
+    config = {"a": 1, "b": {"choice": 2, "other": 3}}
+    assert list(samples(config)) == [config]
+
+
+@pytest.mark.parametrize("space", ["{grid_search: 3}", "{choice: []}", "{uniform: [2, 1]}"])
+def test_malformed(space):
+    document = parse(f"a:\n  lr: {space}\n", "f.yaml")
+    with pytest.raises(InputError, match=r"f\.yaml:2.*wants.*e\.g\."):
+        check(document, (), document.data)

@@ -1,0 +1,124 @@
+"""Pinning tests 4 and 7: the skill clock, resets, and the same actions after a restore."""
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_lsp.core.saved_agent import CheckpointError, load_agent, save_agent
+from tests.core.conftest import SPEC
+
+DURATION = 5
+
+
+def observe(count, generator):
+    return {key: torch.randn(count, width, generator=generator) for key, width in SPEC.items()}
+
+
+@pytest.fixture
+def agent(make_agent):
+    return make_agent(skills={"duration": DURATION})
+
+
+def roll(agent, is_first, explore=True, seed=0):
+    """Act along is_first (T, N); returns actions, skills and where was planned, each (T, N, …)."""
+    world, noise = torch.Generator().manual_seed(1), torch.Generator().manual_seed(seed)
+    carry = agent.initial_carry(is_first.shape[1])
+    actions, skills, planned = [], [], []
+    for first in is_first:
+        carry, action, extras = agent.act(
+            carry, observe(len(first), world), first, explore, noise
+        )
+        actions.append(action)
+        skills.append(carry["skill"])
+        planned.append(extras["planned"])
+    return torch.stack(actions), torch.stack(skills), torch.stack(planned)
+
+
+def test_skill_changes_every_k_decisions_and_at_each_reset(agent):
+    steps, ends = 4 * DURATION, ([0], [0, 3, 11], [0, 7])
+    is_first = torch.zeros(steps, 3, dtype=torch.bool)
+    for env, resets in enumerate(ends):
+        is_first[resets, env] = True
+    _, skills, planned = roll(agent, is_first)
+    for env, resets in enumerate(ends):
+        since_reset = 0
+        for step in range(steps):
+            since_reset = 0 if step in resets else since_reset
+            due = since_reset % DURATION == 0
+            assert planned[step, env].item() == due
+            if step:
+                assert torch.equal(skills[step, env], skills[step - 1, env]) != due
+            since_reset += 1
+
+
+def test_a_reset_forgets_everything(agent):
+    """An environment that was reset acts as one that never lived."""
+    carry = agent.initial_carry(1)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        carry, _, _ = agent.act(carry, observe(1, generator), torch.tensor([False]), True)
+    observation = observe(1, generator)
+    noise = torch.Generator()
+    results = [
+        agent.act(start, observation, torch.tensor([True]), True, noise.manual_seed(5))
+        for start in (carry, agent.initial_carry(1))
+    ]
+    assert torch.equal(results[0][1], results[1][1])
+    for key, value in results[0][0].items():
+        assert torch.equal(value, results[1][0][key]), key
+
+
+def test_actions_lie_in_bounds_and_repeat_with_the_seed(agent):
+    is_first = torch.zeros(12, 2, dtype=torch.bool)
+    first, again, other = (roll(agent, is_first, seed=seed)[0] for seed in (0, 0, 1))
+    assert first.abs().max() <= 1.0
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_evaluation_takes_the_mean_of_plan_and_policy(agent):
+    carry = agent.initial_carry(1)
+    observation = observe(1, torch.Generator().manual_seed(0))
+    carry, action, _ = agent.act(carry, observation, torch.tensor([True]), False)
+    torch.testing.assert_close(carry["skill"], carry["plan_mean"][:, 0])
+    state = torch.cat([carry["deterministic"], carry["stochastic"]], -1)
+    mean, _ = agent.policy(state, carry["skill"])
+    torch.testing.assert_close(action, mean)
+
+
+def test_a_restored_agent_acts_the_same(agent, tmp_path):
+    with open(tmp_path / "agent.pt", "wb") as stream:
+        save_agent(agent, stream)
+    world = np.random.default_rng(0)
+    observations = [
+        {key: world.normal(size=width).astype(np.float32) for key, width in SPEC.items()}
+        for _ in range(2 * DURATION + 1)
+    ]
+    runs = []
+    for _ in range(2):
+        loaded = load_agent(tmp_path, seed=3)
+        runs.append([loaded.act(observation, explore=True) for observation in observations])
+    np.testing.assert_array_equal(runs[0], runs[1])
+    for name, weight in agent.state_dict().items():
+        assert torch.equal(weight, loaded.agent.state_dict()[name]), name
+    assert loaded.agent.settings == agent.settings
+
+
+def test_a_path_without_an_agent_says_what_to_give(tmp_path):
+    with pytest.raises(CheckpointError, match=r"checkpoint_000003"):
+        load_agent(tmp_path)
+
+
+def test_a_checkpoint_of_another_format_is_named(tmp_path):
+    torch.save({"version": 99}, tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match=r"format 99.*reads 1"):
+        load_agent(tmp_path)
+
+
+def test_an_observation_that_does_not_fit_is_named(agent):
+    carry, first = agent.initial_carry(1), torch.tensor([True])
+    with pytest.raises(KeyError, match="velocity"):
+        agent.act(carry, {"position": torch.zeros(1, 3)}, first, True)
+    wrong = {"position": torch.zeros(1, 4), "velocity": torch.zeros(1, 2)}
+    with pytest.raises(ValueError, match=r"position.*\(1, 4\).*3"):
+        agent.act(carry, wrong, first, True)

@@ -1,0 +1,115 @@
+"""Pinning test 9: KL, entropies, free bits and two-hot against closed forms in float64."""
+
+import math
+
+import pytest
+import torch
+
+from rllib_lsp.core.distributions import (
+    CategoricalLatent,
+    GaussianLatent,
+    TwoHot,
+    normal_entropy,
+    normal_log_prob,
+    symexp,
+    symlog,
+)
+
+
+def test_symexp_inverts_symlog():
+    x = torch.tensor([-1e4, -3.0, -0.1, 0.0, 0.1, 3.0, 1e4], dtype=torch.float64)
+    torch.testing.assert_close(symexp(symlog(x)), x)
+    assert symlog(torch.tensor(math.e - 1)).item() == pytest.approx(1.0)
+
+
+def test_normal_log_prob_and_entropy_against_closed_form():
+    x = torch.tensor([0.3, -1.2], dtype=torch.float64)
+    mean = torch.tensor([0.1, 0.5], dtype=torch.float64)
+    std = torch.tensor([0.7, 2.0], dtype=torch.float64)
+    expected = sum(
+        -0.5 * ((a - m) / s) ** 2 - math.log(s) - 0.5 * math.log(2 * math.pi)
+        for a, m, s in zip(x.tolist(), mean.tolist(), std.tolist(), strict=True)
+    )
+    assert normal_log_prob(x, mean, std).item() == pytest.approx(expected, abs=1e-12)
+    entropy = sum(0.5 * math.log(2 * math.pi * math.e * s * s) for s in std.tolist())
+    assert normal_entropy(std).item() == pytest.approx(entropy, abs=1e-12)
+
+
+def test_gaussian_kl_against_closed_form():
+    latent = GaussianLatent(3)
+    torch.manual_seed(0)
+    q, p = torch.randn(5, 6, dtype=torch.float64), torch.randn(5, 6, dtype=torch.float64)
+    (mq, sq), (mp, sp) = latent.moments(q), latent.moments(p)
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mq, sq), torch.distributions.Normal(mp, sp)
+    ).sum(-1)
+    torch.testing.assert_close(latent.kl(q, p), expected, atol=1e-12, rtol=1e-12)
+    assert latent.kl(q, q).abs().max() < 1e-12
+
+
+def test_categorical_kl_and_entropy_against_a_naive_loop():
+    latent = CategoricalLatent(2, 3)
+    torch.manual_seed(0)
+    q, p = torch.randn(6, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
+
+    def mixed(logits, variable):
+        weights = [math.exp(v) for v in logits.tolist()[3 * variable : 3 * variable + 3]]
+        return [0.99 * w / sum(weights) + 0.01 / 3 for w in weights]
+
+    kl = entropy = 0.0
+    for variable in range(2):
+        for a, b in zip(mixed(q, variable), mixed(p, variable), strict=True):
+            kl += a * math.log(a / b)
+            entropy -= a * math.log(a)
+    assert latent.kl(q, p).item() == pytest.approx(kl, abs=1e-12)
+    assert latent.entropy(q).item() == pytest.approx(entropy, abs=1e-12)
+
+
+def test_categorical_samples_are_one_hot_and_follow_the_probabilities():
+    latent = CategoricalLatent(1, 4)
+    logits = torch.tensor([2.0, 0.0, -1.0, 1.0]).expand(20_000, 4)
+    sample = latent.sample(logits, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(sample.sum(-1), torch.ones(20_000))
+    assert set(sample.round().unique().tolist()) == {0.0, 1.0}
+    expected = latent.probabilities(logits[0]).flatten()
+    # Four standard errors of a frequency over 20,000 draws.
+    torch.testing.assert_close(sample.mean(0), expected, atol=4 * 0.5 / 20_000**0.5, rtol=0)
+
+
+def test_categorical_gradient_is_straight_through():
+    latent = CategoricalLatent(2, 3)
+    logits = torch.randn(6, requires_grad=True)
+    weights = torch.arange(6.0)
+    (latent.sample(logits) * weights).sum().backward()
+    straight = logits.grad.clone()
+    logits.grad = None
+    (latent.probabilities(logits).flatten() * weights).sum().backward()
+    torch.testing.assert_close(straight, logits.grad)
+
+
+def test_two_hot_recovers_its_target_and_matches_a_naive_cross_entropy():
+    two_hot = TwoHot(11)
+    torch.manual_seed(0)
+    logits, target = torch.randn(11, dtype=torch.float64), 5.3
+    centres = [-10.0 + 2.0 * i for i in range(11)]
+    position = math.log1p(target)
+    low = max(i for i, c in enumerate(centres) if c <= position)
+    share = (position - centres[low]) / 2.0
+    log_p = torch.log_softmax(logits, -1).tolist()
+    expected = (1 - share) * log_p[low] + share * log_p[low + 1]
+    actual = two_hot.log_prob(logits, torch.tensor(target, dtype=torch.float64)).item()
+    assert actual == pytest.approx(expected, abs=1e-9)
+
+    encoded = torch.full((11,), -1e9)
+    encoded[low], encoded[low + 1] = math.log(1 - share), math.log(share)
+    assert two_hot.mean(encoded).item() == pytest.approx(target, rel=1e-5)
+
+
+@pytest.mark.parametrize("target", [-1e9, -22025.0, 0.0, 22025.0, 1e9])
+def test_two_hot_stays_finite_at_and_beyond_its_limits(target):
+    log_prob = TwoHot(21).log_prob(torch.zeros(21), torch.tensor(target))
+    assert log_prob.item() == pytest.approx(-math.log(21), abs=1e-5)
+
+
+def test_untrained_two_hot_predicts_zero():
+    assert TwoHot(101).mean(torch.zeros(101)).abs().item() < 1e-5

@@ -1,0 +1,83 @@
+"""Pinning test 3: which loss trains which parameters."""
+
+import pytest
+import torch
+
+GROUPS = ("world_model", "policy", "value", "skill_predictor")
+
+
+def gradients(agent):
+    return {
+        name: sum(p.grad.abs().sum().item() for p in group if p.grad is not None)
+        for name, group in agent.parameter_groups().items()
+    }
+
+
+@pytest.mark.parametrize("latent", ["categorical", "gaussian"])
+@pytest.mark.parametrize("loss_name", GROUPS)
+def test_each_loss_trains_its_own_group_only(make_agent, make_batch, latent, loss_name):
+    agent = make_agent(world_model={"latent": latent})
+    # Zero-initialised heads pass no gradient; give them something to pass on.
+    for head in (agent.world_model.reward_head, agent.value.network):
+        torch.nn.init.normal_(head[-1].weight, std=0.1)
+    losses, _ = agent.losses(make_batch(agent))
+    zero = {name: loss if name == loss_name else loss * 0.0 for name, loss in losses.items()}
+    agent.backward(zero)
+    for name, size in gradients(agent).items():
+        if name == loss_name:
+            assert size > 0, name
+        else:
+            assert size == 0, name
+
+
+@pytest.mark.parametrize("mi_coef", [0.0, 1.0])
+def test_mutual_information_reaches_the_policy_through_the_dynamics(
+    make_agent, make_batch, mi_coef
+):
+    agent = make_agent(skills={"mi_coef": mi_coef}, behaviour={"entropy": 0.0})
+    # Reward and value heads are zero at first: nothing but the MI can move the policy.
+    losses, _ = agent.losses(make_batch(agent))
+    agent.backward(losses)
+    assert (gradients(agent)["policy"] > 1e-6) == (mi_coef > 0)
+
+
+def test_a_loss_without_a_group_is_an_error(make_agent, make_batch):
+    agent = make_agent()
+    losses, _ = agent.losses(make_batch(agent))
+    with pytest.raises(ValueError, match="extra"):
+        agent.backward({**losses, "extra": losses["value"]})
+
+
+@pytest.mark.parametrize("latent", ["categorical", "gaussian"])
+def test_one_batch_can_be_overfitted(make_agent, make_batch, latent):
+    """Pinning test 8: every supervised loss falls to near its floor."""
+    agent = make_agent(
+        world_model={"latent": latent, "hidden": 48, "deterministic": 48},
+        behaviour={"hidden": 48, "entropy": 0.0},
+    )
+    batch = make_batch(agent, rows=2, length=8)
+    groups = agent.parameter_groups()
+    optimizer = torch.optim.Adam([p for group in groups.values() for p in group], lr=3e-3)
+    history = []
+    for _ in range(400):
+        losses, metrics = agent.losses(batch)
+        optimizer.zero_grad()
+        agent.backward(losses)
+        optimizer.step()
+        history.append({name: value.item() for name, value in metrics.items()})
+    first, last = history[0], history[-1]
+    assert last["reconstruction_loss"] < 0.15 * first["reconstruction_loss"]
+    assert last["continue_loss"] < 0.05
+    # A two-hot cross-entropy cannot fall below the entropy of its targets.
+    assert last["reward_loss"] < 1.0 < first["reward_loss"]
+
+
+def test_terminated_starts_count_for_nothing(make_agent, make_batch):
+    """Pinning test 10: no policy learns from beyond the end of an episode."""
+    agent = make_agent(behaviour={"entropy": 0.1})
+    batch = make_batch(agent)
+    ended = batch._replace(terminated=torch.ones_like(batch.terminated))
+    losses, _ = agent.losses(ended)
+    agent.backward(losses)
+    assert gradients(agent)["policy"] == 0
+    assert gradients(agent)["value"] == 0

@@ -1,0 +1,80 @@
+"""Pinning tests 1 and 10: λ-returns, and who gets a bootstrap."""
+
+import pytest
+import torch
+
+from rllib_lsp.core.imagination import ReturnScale, imagine, lambda_return
+
+
+def naive_lambda_return(reward, discount, value, lambda_):
+    """Σ over n-step returns, weighted (1-λ)λ^{n-1}, straight from the definition."""
+    horizon = len(reward)
+    returns = []
+    for start in range(horizon):
+        total, steps = 0.0, horizon - start
+        for n in range(1, steps + 1):
+            n_step, factor = 0.0, 1.0
+            for k in range(n):
+                n_step += factor * reward[start + k]
+                factor *= discount[start + k]
+            n_step += factor * value[start + n]
+            weight = (1 - lambda_) * lambda_ ** (n - 1) if n < steps else lambda_ ** (n - 1)
+            total += weight * n_step
+        returns.append(total)
+    return returns
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.5, 0.95, 1.0])
+def test_lambda_return_equals_a_naive_double_loop(lambda_):
+    generator = torch.Generator().manual_seed(0)
+    reward = torch.randn(6, 3, dtype=torch.float64, generator=generator)
+    discount = torch.rand(6, 3, dtype=torch.float64, generator=generator)
+    value = torch.randn(7, 3, dtype=torch.float64, generator=generator)
+    actual = lambda_return(reward, discount, value, lambda_)
+    for column in range(3):
+        expected = naive_lambda_return(
+            reward[:, column].tolist(),
+            discount[:, column].tolist(),
+            value[:, column].tolist(),
+            lambda_,
+        )
+        torch.testing.assert_close(
+            actual[:, column], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0
+        )
+
+
+def test_no_bootstrap_where_the_episode_does_not_go_on():
+    reward, value = torch.ones(3, 1), torch.full((4, 1), 100.0)
+    # Discount 0 after the second step: terminated there. The third is never reached.
+    returns = lambda_return(reward, torch.tensor([[1.0], [0.0], [1.0]]), value, 1.0)
+    assert returns[1].item() == 1.0
+    assert returns[0].item() == 2.0
+    assert returns[2].item() == 101.0
+
+
+def test_each_skill_is_held_for_its_duration(make_agent):
+    agent = make_agent()
+    seen = []
+    policy = agent.policy
+
+    def spy(features, skill):
+        seen.append(skill.clone())
+        return policy(features, skill)
+
+    skills = torch.randn(5, 3, 3)
+    start = agent.world_model.rssm.initial(5)
+    trajectory = imagine(
+        agent.world_model.rssm, spy, start, skills, duration=4, horizon=10, explore=True
+    )
+    assert trajectory.features.shape == (11, 5, agent.world_model.rssm.feature_size)
+    for step, skill in enumerate(seen):
+        torch.testing.assert_close(skill, skills[:, step // 4])
+
+
+def test_return_scale_follows_the_percentile_range_and_never_amplifies():
+    scale = ReturnScale()
+    returns = torch.linspace(0, 100, 1001)
+    for _ in range(1000):
+        divisor = scale.update(returns)
+    assert divisor.item() == pytest.approx(90.0, rel=1e-3)
+    assert ReturnScale().update(returns / 1e6).item() == 1.0
