@@ -34,9 +34,11 @@ class SequenceReplay:
             raise ReplayError(f"replay capacity = {capacity} has to be at least 2 rows.")
         self.capacity = capacity
         self.rows_added = 0
+        self._known_length = 0
         self._arrays: Rows = {}
         self._successor = np.full(capacity, NO_ROW, np.int64)
         self._last_row: dict[Hashable, int] = {}
+        """Counted from the first row ever added, as `rows_added` is."""
         self._random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -59,16 +61,12 @@ class SequenceReplay:
             array[index] = rows[key]
         self._successor[index[:-1]] = index[1:]
         self._successor[index[-1]] = NO_ROW
-        last = self._last_row.get(stream, NO_ROW)
-        if continues and last != NO_ROW and self._is_live(last, count):
-            self._successor[last] = index[0]
-        self._last_row[stream] = int(index[-1])
+        last = self._last_row.get(stream)
         self.rows_added += count
-
-    def _is_live(self, row: int, incoming: int) -> bool:
-        """Whether a row survives the next `incoming` ones."""
-        age = (self.rows_added - 1 - row) % self.capacity
-        return age + incoming < self.capacity
+        # The stream's last row may be overwritten by now, and another stand in its place.
+        if continues and last is not None and self.rows_added - last <= self.capacity:
+            self._successor[last % self.capacity] = index[0]
+        self._last_row[stream] = self.rows_added - 1
 
     def _check(self, rows: Rows) -> int:
         lengths = {key: len(value) for key, value in rows.items()}
@@ -101,9 +99,9 @@ class SequenceReplay:
         found: list[np.ndarray] = []
         missing = batch
         while missing:
-            starts = self._random.integers(len(self), size=2 * missing) if len(self) else []
-            windows = self._follow(np.asarray(starts, np.int64), length)[:missing]
-            if len(windows) == 0 and not self.can_sample(length):
+            starts = self._random.integers(max(1, len(self)), size=2 * missing)
+            windows = self._follow(starts, length)[:missing]
+            if len(windows) == 0 and not len(self._follow(np.arange(len(self)), length)):
                 raise ReplayError(
                     f"No stream holds {length} consecutive rows yet ({len(self)} rows in all)."
                 )
@@ -122,8 +120,10 @@ class SequenceReplay:
         return windows[:, windows[-1] != NO_ROW].T
 
     def can_sample(self, length: int) -> bool:
-        """Whether any window of `length` rows exists."""
-        return len(self._follow(np.arange(len(self)), length)) > 0
+        """Whether any window of `length` rows exists; asked again, the answer is free."""
+        if length > self._known_length and len(self._follow(np.arange(len(self)), length)):
+            self._known_length = length
+        return length <= self._known_length
 
     def save(self, directory: Path) -> None:
         """Write the rows, oldest first, one `.npy` file a key, and what continues them."""
@@ -175,5 +175,6 @@ class SequenceReplay:
         kept = successor[dropped:]
         self._successor[:count] = np.where(kept == NO_ROW, NO_ROW, kept - dropped)
         self._last_row.clear()
+        self._known_length = 0
         self.rows_added = count
         self._random.bit_generator.state = state["random"]

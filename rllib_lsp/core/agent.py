@@ -133,7 +133,9 @@ class Agent(nn.Module):
             "skill": sample_normal(mean, std, generator) if draw else mean,
             "plan_mean": plan.mean,
             "plan_std": plan.std,
-            "steps_left": torch.full_like(carry["steps_left"][chosen], self.settings.skills.duration),
+            "steps_left": torch.full_like(
+                carry["steps_left"][chosen], self.settings.skills.duration
+            ),
         }
         carry = dict(carry)
         for key, value in updates.items():
@@ -142,9 +144,7 @@ class Agent(nn.Module):
         return carry, plan.gain
 
     @torch.no_grad()
-    def plan(
-        self, state: State, mean: Tensor, generator: torch.Generator | None = None
-    ) -> Plan:
+    def plan(self, state: State, mean: Tensor, generator: torch.Generator | None = None) -> Plan:
         """Plan skills from states (N, ·), starting from plan means (N, S, Z)."""
         settings, duration = self.settings, self.settings.skills.duration
 

@@ -126,7 +126,7 @@ def behaviour_losses(
 def _value_loss(
     value: Value, features: Tensor, evaluation: Evaluation, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy to the λ-returns and, as a regulariser, to the slow copy (DreamerV3, eq. 10)."""
+    """Cross-entropy to the λ-returns and, to steady it, to the slow copy (DreamerV3, eq. 10)."""
     logits, two_hot = evaluation.value_logits[:-1], value.two_hot
     target, slow = evaluation.returns.detach(), value.slow(features[:-1].detach())
     fit = two_hot.log_prob(logits, target) + two_hot.log_prob(logits, slow)

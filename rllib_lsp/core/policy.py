@@ -59,5 +59,6 @@ class Value(nn.Module):
     @torch.no_grad()
     def update_slow(self) -> None:
         """Move the slow copy towards the value; call once after each optimiser step."""
-        slow, fast = list(self.slow_network.parameters()), list(self.network.parameters())
+        slow = [p.data for p in self.slow_network.parameters()]
+        fast = [p.data for p in self.network.parameters()]
         torch._foreach_lerp_(slow, fast, self._rate)

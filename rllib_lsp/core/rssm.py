@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ class State(NamedTuple):
         """(..., H + X), what every head and the policy read."""
         return torch.cat(self, -1)
 
-    def map(self, function) -> State:
+    def map(self, function: Callable[[Tensor], Tensor]) -> State:
         """Apply a tensor function to both parts."""
         return State(function(self.deterministic), function(self.stochastic))
 
@@ -99,7 +100,8 @@ class RSSM(nn.Module):
         state = self.initial(embedding.shape[0])
         deterministic, stochastic, posterior = [], [], []
         for step, kept in enumerate(keep.unbind(1)):
-            hidden = self._step(state.map(lambda part, kept=kept: part * kept), actions[step])
+            state = State(state.deterministic * kept, state.stochastic * kept)
+            hidden = self._step(state, actions[step])
             parameters = self._posterior(hidden, embeddings[step])
             state = State(hidden, self.latent.sample(parameters))
             deterministic.append(hidden)

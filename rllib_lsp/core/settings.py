@@ -39,9 +39,9 @@ class WorldModelSettings:
 
     latent: str = "categorical"
     """`categorical` (one-hot variables, DreamerV3) or `gaussian` (Dreamer v1)."""
-    stochastic: int = 16
+    stochastic: int = 12
     """Categorical variables, or dimensions of the Gaussian."""
-    classes: int = 16
+    classes: int = 12
     """Classes of each categorical variable."""
     deterministic: int = 256
     """Width of the recurrent state."""
@@ -94,7 +94,7 @@ class BehaviourSettings:
     """Hidden layers of the policy; value and predictor have two."""
     horizon: int = 15
     """Decisions imagined from each start state (H')."""
-    starts: int = 256
+    starts: int = 128
     """Posterior states of a batch from which imagination starts, drawn at random."""
     gamma: float = 0.99
     """Discount per decision."""
@@ -122,11 +122,11 @@ class BehaviourSettings:
 class PlannerSettings:
     """Cross-entropy method over skills."""
 
-    candidates: int = 64
+    candidates: int = 32
     """Skill sequences scored per iteration and environment (G)."""
-    elites: int = 8
+    elites: int = 6
     """Best candidates to which the plan is refitted (M)."""
-    iterations: int = 3
+    iterations: int = 2
     """Refits; 0 draws skills from the prior N(0, I) without planning."""
     skills: int = 2
     """Skills planned ahead; the horizon is this many skill durations."""
@@ -169,13 +169,14 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "planner": {"candidates": 8, "elites": 2, "iterations": 2},
     },
     "small": {
-        "world_model": {"deterministic": 128, "hidden": 128, "stochastic": 12, "classes": 12},
+        "world_model": {"deterministic": 128, "hidden": 128},
         "behaviour": {"hidden": 128},
     },
     "medium": {},
     "large": {
-        "world_model": {"deterministic": 512, "hidden": 400, "stochastic": 32},
+        "world_model": {"deterministic": 512, "hidden": 400, "stochastic": 32, "classes": 32},
         "behaviour": {"hidden": 400, "starts": 1024},
+        "planner": {"candidates": 64, "elites": 8, "iterations": 3},
     },
 }  # fmt: skip
 """Named sizes: `tiny` for tests, `medium` is the default."""

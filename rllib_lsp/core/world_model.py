@@ -55,7 +55,7 @@ class WorldModel(nn.Module):
         self.continue_head = mlp(features, hidden, 1, 1)
 
     def reward(self, features: Tensor) -> Tensor:
-        """Predicted reward on *entering* a state: (..., D) → (...), summed over the action repeat."""
+        """Predicted reward on *entering* a state, of all its frames: (..., D) → (...)."""
         return self.two_hot.mean(self.reward_head(features))
 
     def continues(self, features: Tensor) -> Tensor:
@@ -70,9 +70,7 @@ class WorldModel(nn.Module):
         the representation are scaled apart, and a state's KL below `free_nats` costs nothing.
         """
         settings, latent = self.settings, self.rssm.latent
-        filtered = self.rssm.observe(
-            self.encoder(batch.observation), batch.action, batch.is_first
-        )
+        filtered = self.rssm.observe(self.encoder(batch.observation), batch.action, batch.is_first)
         features = filtered.states.features
         reconstruction = self.decoder.loss(features, batch.observation)
         reward = -self.two_hot.log_prob(self.reward_head(features), batch.reward)

@@ -40,9 +40,11 @@ PER_STEP_CALLBACKS = (
 class LSPConfig(AlgorithmConfig):
     """Options of `LSP`. The dict-valued ones merge into the defaults of their group:
 
-        LSPConfig().environment("dm_control/walker-walk-v0", env_config={"action_repeat": 2})
-                   .training(size="small", planner={"candidates": 32})
+    LSPConfig().environment("dm_control/walker-walk-v0", env_config={"action_repeat": 2})
+               .training(size="small", planner={"candidates": 32})
     """
+
+    env_runner_cls: Any
 
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
         if algo_class is None:
@@ -221,10 +223,12 @@ class LSPConfig(AlgorithmConfig):
                 )
 
     def _validate_windows(self, settings: Settings) -> None:
-        if self.replay_capacity < self.batch_length:
+        streams = self.num_envs_per_env_runner * max(1, self.num_env_runners)
+        if self.replay_capacity < 2 * streams * self.batch_length:
             self._value_error(
-                f"replay_capacity = {self.replay_capacity} holds no window of batch_length = "
-                f"{self.batch_length} decisions; raise the capacity."
+                f"replay_capacity = {self.replay_capacity} is too small for windows of "
+                f"batch_length = {self.batch_length} decisions from {streams} environments; it "
+                f"has to be at least {2 * streams * self.batch_length}."
             )
         if settings.behaviour.starts > self.batch_size * self.batch_length:
             self._value_error(

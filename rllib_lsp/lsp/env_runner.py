@@ -51,6 +51,10 @@ class Fragment(NamedTuple):
 class LSPEnvRunner(SingleAgentEnvRunner):
     """Acts with `Agent.act` in N environments at once."""
 
+    env: Any
+    _seed: int | None
+    _weights_seq_no: int
+
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         if self.worker_index:
@@ -127,6 +131,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             return []
         joined = {key: np.concatenate([part[key] for part in parts], 1) for key in parts[0]}
         episodes = to_episodes(joined, self._arrival, self.env)
+        if self.episodes_to_numpy:
+            episodes = [episode.to_numpy() for episode in episodes]
         if num_episodes is None:
             return episodes
         self._needs_initial_reset = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def to_episodes(rows: Rows, arrival: Rows, env: Any) -> list[SingleAgentEpisode]
         one = {key: value[index] for key, value in columns.items()}
         starts = np.flatnonzero(one["is_first"]).tolist()
         borders = sorted({0, *starts, len(one["reward"])})
-        for start, end in zip(borders[:-1], borders[1:], strict=True):
+        for start, end in pairwise(borders):
             # A lone reset observation has no step yet; the next chunk begins with it.
             if end - start > 1:
                 episodes.append(_episode({key: v[start:end] for key, v in one.items()}, env))

@@ -52,9 +52,7 @@ class LSPTorchLearner(TorchLearner):
         self._losses[module_id] = losses
         # One transfer for all scalars.
         values = torch.stack([value.detach().float() for value in metrics.values()]).tolist()
-        self.metrics.log_dict(
-            dict(zip(metrics, values, strict=True)), key=module_id, window=100
-        )
+        self.metrics.log_dict(dict(zip(metrics, values, strict=True)), key=module_id, window=100)
         return torch.stack([loss.detach() for loss in losses.values()]).sum()
 
     def compute_gradients(self, loss_per_module: dict[str, Any], **kwargs: Any) -> dict[Any, Any]:

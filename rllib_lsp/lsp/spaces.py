@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -48,8 +49,8 @@ def action_size(space: gym.Space) -> int:
     return space.shape[0]
 
 
-def named(observation: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """An observation, or a batch of them, as named arrays."""
+def named(observation: Any) -> dict[str, Any]:
+    """An observation (array or tensor, or a dict of them), or a batch, as a dict."""
     if isinstance(observation, Mapping):
         return dict(observation)
     return {SINGLE_KEY: observation}

@@ -25,9 +25,7 @@ def roll(agent, is_first, explore=True, seed=0):
     carry = agent.initial_carry(is_first.shape[1])
     actions, skills, planned = [], [], []
     for first in is_first:
-        carry, action, extras = agent.act(
-            carry, observe(len(first), world), first, explore, noise
-        )
+        carry, action, extras = agent.act(carry, observe(len(first), world), first, explore, noise)
         actions.append(action)
         skills.append(carry["skill"])
         planned.append(extras["planned"])

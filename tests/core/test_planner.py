@@ -27,9 +27,7 @@ def test_finds_the_maximum_of_each_environment_at_once():
 def test_environments_do_not_influence_each_other():
     target = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(1))
     noise = torch.Generator()
-    together = plan_skills(
-        quadratic(target), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0)
-    )
+    together = plan_skills(quadratic(target), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0))
     moved = target.clone()
     moved[1:] += 5.0
     changed = plan_skills(quadratic(moved), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0))

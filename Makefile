@@ -1,0 +1,33 @@
+# `make demo` and `make test` do all set-up themselves: they need Python 3.11 and nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint format install lock
+
+demo: $(INSTALLED)  ## Train an agent that plans over skills, about ten minutes on two cores.
+	$(BIN)/rllib train file tuned_examples/lsp-cartpole-swingup.yaml
+
+test: lint  ## Everything that CI checks.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:  ## Pin what is installed now, after trying it with newer versions.
+	$(BIN)/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu//' > requirements.lock

@@ -1,0 +1,142 @@
+"""The env runner: what it records is what happened."""
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_lsp.lsp.env_building import build_env
+from rllib_lsp.lsp.env_runner import LSPEnvRunner
+from tests.rllib.conftest import EPISODE_DECISIONS, REPEAT
+
+OBSERVATION = "observation.observation"
+
+
+@pytest.fixture
+def make_runner(tiny):
+    runners = []
+
+    def make(envs=2, worker_index=0):
+        config = tiny().env_runners(num_envs_per_env_runner=envs)
+        config.validate()
+        runners.append(LSPEnvRunner(config=config, worker_index=worker_index, num_workers=0))
+        return runners[-1], config
+
+    yield make
+    for runner in runners:
+        runner.stop()
+
+
+@pytest.mark.parametrize("random_actions", [True, False])
+def test_rows_replay_bit_for_bit_in_a_fresh_environment(make_runner, random_actions):
+    """Each row's action, taken in the state before it, brings its observation and reward."""
+    runner, config = make_runner()
+    steps = EPISODE_DECISIONS + 20
+    fragment, _ = runner.sample_fragment(steps, random_actions)
+    rows = fragment.rows
+    for index in range(2):
+        env = build_env(config, config.env_config)
+        observation, _ = env.reset(seed=index)
+        for step in range(steps):
+            if rows["is_first"][index, step]:
+                if step:
+                    observation, _ = env.reset()
+                reward, truncated = 0.0, False
+                assert not rows["action"][index, step].any()
+            else:
+                observation, reward, _, truncated, _ = env.step(rows["action"][index, step])
+            np.testing.assert_array_equal(rows[OBSERVATION][index, step], observation)
+            assert rows["reward"][index, step] == np.float32(reward)
+            assert rows["truncated"][index, step] == truncated
+            assert not rows["terminated"][index, step]
+        env.close()
+
+
+def test_decisions_and_frames_count_what_the_simulator_did(make_runner):
+    runner, _ = make_runner()
+    fragment, metrics = runner.sample_fragment(EPISODE_DECISIONS + 10, True)
+    resets = fragment.rows["is_first"].sum() - 2
+    assert resets == 2
+    # The last row's action is executed too, and the reset after an episode is no decision.
+    assert fragment.decisions == 2 * (EPISODE_DECISIONS + 10) - resets
+    assert fragment.frames == REPEAT * fragment.decisions
+    assert metrics["num_frames_sampled_lifetime"].peek() == fragment.frames
+    assert metrics["num_env_steps_sampled_lifetime"].peek() == fragment.decisions
+    assert metrics["episode_len_mean"].peek() == EPISODE_DECISIONS
+
+
+def test_skills_are_held_and_replanned_at_episode_starts(make_runner):
+    runner, config = make_runner()
+    duration = config.settings().skills.duration
+    first, _ = runner.sample_fragment(EPISODE_DECISIONS + 3 * duration, False)
+    rows = first.rows
+    for index in range(2):
+        since = 0
+        for step in range(rows["reward"].shape[1]):
+            since = 0 if rows["is_first"][index, step] else since
+            plan, before = rows["plan_mean"][index, step], rows["plan_mean"][index, step - 1]
+            if step:
+                assert np.array_equal(plan, before) == (since % duration != 0)
+            since += 1
+
+
+def test_every_environment_of_every_runner_starts_differently(make_runner):
+    starts = []
+    for worker in (0, 1, 2):
+        runner, _ = make_runner(envs=3, worker_index=worker)
+        fragment, _ = runner.sample_fragment(1, True)
+        starts += [tuple(row) for row in fragment.rows[OBSERVATION][:, 0]]
+    assert len(set(starts)) == 9
+    again, _ = make_runner(envs=3, worker_index=1)
+    fragment, _ = again.sample_fragment(1, True)
+    assert [tuple(row) for row in fragment.rows[OBSERVATION][:, 0]] == starts[3:6]
+
+
+def test_same_seed_same_fragment(make_runner):
+    torch.manual_seed(0)
+    runs = []
+    for _ in range(2):
+        runner, _ = make_runner()
+        torch.manual_seed(1)
+        for parameter in runner.module.agent.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        runs.append(runner.sample_fragment(25, False)[0].rows)
+    for key, value in runs[0].items():
+        np.testing.assert_array_equal(value, runs[1][key], err_msg=key)
+
+
+def test_sample_gives_whole_episodes_in_rllibs_form(make_runner):
+    runner, _ = make_runner()
+    episodes = runner.sample(num_episodes=2, explore=False)
+    assert [len(episode) for episode in episodes] == [EPISODE_DECISIONS] * 2
+    assert all(episode.is_truncated and not episode.is_terminated for episode in episodes)
+    metrics = runner.get_metrics()
+    mean = np.mean([episode.get_return() for episode in episodes])
+    assert metrics["episode_return_mean"].peek() == pytest.approx(mean, rel=1e-5)
+    assert episodes[0].get_observations().shape == (EPISODE_DECISIONS + 1, 5)
+
+
+def test_sample_by_timesteps_gives_chunks(make_runner):
+    runner, _ = make_runner()
+    chunks = runner.sample(num_timesteps=30, explore=True)
+    assert sum(len(chunk) for chunk in chunks) == 30
+    assert not any(chunk.is_done for chunk in chunks)
+
+
+def test_an_older_checkpoint_is_taken_over(make_runner):
+    """RLlib would skip weights with a lower number than the runner's own."""
+    runner, _ = make_runner()
+    state = runner.get_state()
+    weights = {key: value + 1.0 for key, value in state["rl_module"].items()}
+    runner._weights_seq_no = 48
+    runner.set_state({"rl_module": weights, "weights_seq_no": 16})
+    assert runner._weights_seq_no == 16
+    for key, value in runner.module.get_state().items():
+        np.testing.assert_array_equal(value, weights[key], err_msg=key)
+
+
+def test_runners_hold_only_what_acting_needs(make_runner):
+    runner, _ = make_runner()
+    names = {key.split(".")[1] for key in runner.module.get_state()}
+    assert names == {"world_model", "policy", "value"}
+    assert not any("decoder" in key or "slow" in key for key in runner.module.get_state())
+

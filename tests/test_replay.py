@@ -1,0 +1,128 @@
+"""The sequence replay against a naive record of what was added."""
+
+import numpy as np
+import pytest
+
+from rllib_lsp.replay import ReplayError, SequenceReplay
+
+
+def fragment(stream, start, count):
+    """Rows whose values tell stream and position: 1000·stream + position."""
+    position = np.arange(start, start + count)
+    return {
+        "value": (1000 * stream + position).astype(np.float32),
+        "vector": np.stack([position, -position], 1).astype(np.float32),
+    }
+
+
+def assert_windows_are_runs(sample):
+    value = sample["value"]
+    np.testing.assert_array_equal(np.diff(value, axis=1), np.ones_like(value[:, 1:]))
+    np.testing.assert_array_equal(sample["vector"][..., 0], value % 1000)
+
+
+def test_windows_follow_their_stream_through_interleaved_fragments():
+    replay = SequenceReplay(1000, seed=0)
+    for start in range(0, 60, 6):
+        for stream in range(3):
+            replay.add(stream, fragment(stream, start, 6))
+    sample = replay.sample(64, 20)
+    assert sample["value"].shape == (64, 20)
+    assert sample["vector"].shape == (64, 20, 2)
+    assert_windows_are_runs(sample)
+    assert set(np.unique(sample["value"] // 1000)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("capacity", [37, 64, 100])
+def test_windows_stay_whole_while_old_rows_are_overwritten(capacity):
+    replay = SequenceReplay(capacity, seed=0)
+    random = np.random.default_rng(0)
+    position = [0, 0]
+    for _ in range(200):
+        stream, count = int(random.integers(2)), int(random.integers(1, 9))
+        replay.add(stream, fragment(stream, position[stream], count))
+        position[stream] = (position[stream] + count) % 900
+        if position[stream] < count:
+            position[stream] = 0
+            replay.add(stream, fragment(stream, 0, 1), continues=False)
+            position[stream] = 1
+        assert len(replay) <= capacity
+        if replay.can_sample(8):
+            sample = replay.sample(16, 8)
+            runs = np.diff(sample["value"], axis=1)
+            assert (runs == 1).all()
+
+
+def test_every_window_is_equally_likely():
+    replay = SequenceReplay(100, seed=0)
+    replay.add("a", fragment(0, 0, 30))
+    replay.add("b", fragment(1, 0, 20))
+    length, draws = 11, 20_000
+    starts = replay.sample(draws, length)["value"][:, 0]
+    _, counts = np.unique(starts, return_counts=True)
+    windows = (30 - length + 1) + (20 - length + 1)
+    assert len(counts) == windows
+    expected = draws / windows
+    # Five standard deviations of a binomial count.
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_a_lost_fragment_is_not_bridged():
+    replay = SequenceReplay(100, seed=0)
+    replay.add(0, fragment(0, 0, 10))
+    replay.add(0, fragment(0, 20, 10), continues=False)
+    assert_windows_are_runs(replay.sample(64, 8))
+    assert not replay.can_sample(11)
+
+
+def test_a_saved_replay_is_restored_exactly(tmp_path):
+    replay = SequenceReplay(64, seed=0)
+    for start in range(0, 90, 5):
+        for stream in range(2):
+            replay.add(stream, fragment(stream, start, 5))
+    replay.save(tmp_path)
+    restored = SequenceReplay(64, seed=99)
+    restored.load(tmp_path)
+    assert len(restored) == len(replay) == 64
+    for _ in range(3):
+        # The order of rows in memory differs, so draws differ; what exists does not.
+        assert_windows_are_runs(restored.sample(32, 10))
+    for length in (5, 10, 30, 31, 32, 33):
+        assert restored.can_sample(length) == replay.can_sample(length), length
+    assert set(restored.sample(4000, 1)["value"][:, 0]) == set(replay.sample(4000, 1)["value"][:, 0])
+
+
+def test_restoring_into_a_smaller_replay_keeps_the_newest(tmp_path):
+    replay = SequenceReplay(100, seed=0)
+    replay.add(0, fragment(0, 0, 100))
+    replay.save(tmp_path)
+    small = SequenceReplay(30, seed=0)
+    small.load(tmp_path)
+    assert set(small.sample(2000, 1)["value"][:, 0]) == set(range(70, 100))
+    assert_windows_are_runs(small.sample(16, 30))
+    small.add(0, fragment(0, 100, 10))
+    assert not small.can_sample(30)
+
+
+def test_bytes_count_what_is_filled():
+    replay = SequenceReplay(1000)
+    replay.add(0, fragment(0, 0, 10))
+    assert replay.nbytes == 10 * (4 + 8)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda r, _: r.sample(2, 50), "50 consecutive rows"),
+        (lambda r, _: r.add(0, {"value": np.zeros(0)}), "equally many rows, from 1"),
+        (lambda r, _: r.add(0, {"value": np.zeros(3)}), "vector"),
+        (lambda r, _: r.add(0, fragment(0, 0, 101)), "from 1 to 100"),
+        (lambda r, path: r.load(path / "none"), "Cannot read the replay"),
+        (lambda r, _: SequenceReplay(1), "at least 2"),
+    ],
+)
+def test_misuse_is_named(tmp_path, act, message):
+    replay = SequenceReplay(100, seed=0)
+    replay.add(0, fragment(0, 0, 10))
+    with pytest.raises(ReplayError, match=message):
+        act(replay, tmp_path)
