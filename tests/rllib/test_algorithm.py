@@ -1,0 +1,180 @@
+"""`LSP` as users run it: real actors, real checkpoints on disk."""
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
+from ray.rllib.utils.test_utils import check_train_results_new_api_stack
+
+from rllib_lsp import LSP, load_agent
+from tests.rllib.conftest import REPEAT, Match
+
+MODULE = "learner_group/learner/rl_module/default_policy"
+
+
+def weights(algorithm):
+    return algorithm.get_module().get_state()
+
+
+def assert_same(actual, expected):
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(actual[key], value, err_msg=key)
+
+
+def test_results_hold_what_rllib_users_look_for(build, tiny):
+    config = tiny().evaluation(evaluation_interval=2, evaluation_duration=1)
+    algorithm = build(config)
+    first, second = algorithm.train(), algorithm.train()
+    check_train_results_new_api_stack(second)
+    assert "evaluation" not in first
+    assert np.isfinite(second["evaluation"][ENV_RUNNER_RESULTS]["episode_return_mean"])
+    runners = second[ENV_RUNNER_RESULTS]
+    assert np.isfinite(runners["episode_return_mean"])
+    decisions = second["num_env_steps_sampled_lifetime"]
+    assert decisions >= 400
+    assert runners["num_frames_sampled_lifetime"] == REPEAT * decisions
+    learned = second["learners"]["default_policy"]
+    for name in ("world_model_loss", "policy_loss", "value_loss", "skill_predictor_loss", "kl"):
+        assert np.isfinite(learned[name]), name
+    assert np.isfinite(learned["mutual_information_bound"])
+    assert np.isfinite(runners["planner_gain"])
+    assert second["throughput"]["updates_per_s"] > 0
+
+
+@pytest.mark.parametrize("runners", [0, 2])
+@pytest.mark.parametrize("training_ratio", [2.0, 7.5])
+def test_the_training_ratio_is_exact(build, tiny, runners, training_ratio):
+    config = tiny(training_ratio=training_ratio).env_runners(
+        num_env_runners=runners, num_envs_per_env_runner=2
+    )
+    algorithm = build(config)
+    for _ in range(5):
+        result = algorithm.train()
+    decisions = result["num_env_steps_sampled_lifetime"]
+    assert decisions == algorithm.progress["decisions"]
+    trained = algorithm.progress["updates"] * config.batch_size * config.batch_length
+    # Never more than was earned; behind by no more than what is sampled ahead.
+    assert trained <= training_ratio * decisions
+    assert trained / decisions == pytest.approx(result["replay"]["training_ratio"], rel=0.05)
+    while algorithm._may_update():
+        algorithm._update()
+    trained = algorithm.progress["updates"] * config.batch_size * config.batch_length
+    assert trained / decisions == pytest.approx(training_ratio, rel=0.02)
+
+
+def test_remote_runners_act_with_what_was_learned(build, tiny):
+    algorithm = build(tiny().env_runners(num_env_runners=2, num_envs_per_env_runner=2))
+    algorithm.train()
+    algorithm.env_runner_group.sync_weights(
+        from_worker_or_learner_group=algorithm.learner_group, inference_only=True
+    )
+    states = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: runner.module.get_state(), local_env_runner=False
+    )
+    learned = algorithm.learner_group.get_state()["learner"]["rl_module"]["default_policy"]
+    assert len(states) == 2
+    for state in states:
+        assert_same(state, {key: learned[key] for key in state})
+
+
+def test_a_restored_run_goes_on(build, tiny, tmp_path):
+    algorithm = build(tiny())
+    for _ in range(2):
+        algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "checkpoint")
+    restored = LSP.from_checkpoint(path)
+    try:
+        assert restored.progress == algorithm.progress
+        assert restored.iteration == algorithm.iteration == 2
+        assert len(restored.replay) == len(algorithm.replay) >= 400
+        assert_same(weights(restored), weights(algorithm))
+        before = algorithm.learner_group.get_state()["learner"]["optimizer"]
+        after = restored.learner_group.get_state()["learner"]["optimizer"]
+        for name, entry in before.items():
+            moments = entry["state"]["state"]
+            assert moments, name
+            for index, values in moments.items():
+                assert_same(after[name]["state"]["state"][index], values)
+        result = restored.train()
+        assert result["num_env_steps_sampled_lifetime"] >= algorithm.progress["decisions"] + 200
+        assert result["training_iteration"] == 3
+        assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.05)
+    finally:
+        restored.stop()
+
+
+def test_restoring_into_a_running_algorithm_changes_how_it_acts(build, tiny, tmp_path):
+    algorithm = build(tiny())
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "checkpoint")
+    saved = weights(algorithm)
+    algorithm.train()
+    assert any(not np.array_equal(saved[key], value) for key, value in weights(algorithm).items())
+    algorithm.restore_from_path(path)
+    assert_same(weights(algorithm), saved)
+
+
+def test_replay_can_be_left_out_of_checkpoints(build, tiny, tmp_path):
+    algorithm = build(tiny(store_replay_in_checkpoints=False))
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint" / "replay").exists()
+    restored = LSP.from_checkpoint(path)
+    try:
+        assert len(restored.replay) == 0
+        restored.train()
+    finally:
+        restored.stop()
+
+
+def test_three_ways_to_act_from_a_checkpoint_agree(build, tiny, tmp_path):
+    """The algorithm's agent, `load_agent` and RLlib's own RLModule, planning included."""
+    algorithm = build(tiny())
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "checkpoint")
+    observations = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+
+    loaded = load_agent(path, seed=0)
+    torch.manual_seed(0)
+    # `load_agent` has a generator of its own; let it draw from the global one, as RLlib does.
+    loaded._generator = None
+    actions = [loaded.act(observation) for observation in observations]
+
+    module = RLModule.from_checkpoint(f"{path}/{MODULE}")
+    torch.manual_seed(0)
+    state = {key: value[None] for key, value in module.get_initial_state().items()}
+    for observation, expected in zip(observations, actions, strict=True):
+        batch = {"obs": torch.from_numpy(observation)[None, None], "state_in": state}
+        output = module.forward_inference(batch)
+        state = output["state_out"]
+        np.testing.assert_allclose(output["actions"][0, 0].numpy(), expected, atol=1e-6)
+
+
+def test_learns_to_do_as_observed(build):
+    """A real, if small, learning problem: random actions earn 3.3, the best constant one 5."""
+    from rllib_lsp import LSPConfig
+
+    config = (
+        LSPConfig()
+        .environment(Match)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=4)
+        .training(
+            size="tiny",
+            world_model={"hidden": 32, "deterministic": 32},
+            behaviour={"hidden": 32, "horizon": 5, "starts": 64},
+            skills={"duration": 5},
+            batch_size=8,
+            batch_length=11,
+            training_ratio=32.0,
+            learning_starts=200,
+            lr=2e-3,
+        )
+        .reporting(min_sample_timesteps_per_iteration=2400)
+        .evaluation(evaluation_interval=1, evaluation_duration=20)
+        .debugging(seed=0)
+    )
+    algorithm = build(config)
+    result = algorithm.train()
+    assert result["evaluation"][ENV_RUNNER_RESULTS]["episode_return_mean"] > 6.0

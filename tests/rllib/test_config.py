@@ -1,0 +1,132 @@
+"""Wrong configurations: each is refused at `validate`, with value, reason and fix."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from ray.rllib.callbacks.callbacks import RLlibCallback
+
+from rllib_lsp import LSPConfig
+from rllib_lsp.core.settings import PARTS, SIZES, build_settings
+
+
+class Spaces(gym.Env):
+    """An environment of any spaces; it is never stepped."""
+
+    def __init__(self, config):
+        self.observation_space = config.get("observation", gym.spaces.Box(-1, 1, (2,)))
+        self.action_space = config.get("action", gym.spaces.Box(-1, 1, (1,)))
+
+
+class StepCallback(RLlibCallback):
+    def on_episode_step(self, **kwargs):
+        pass
+
+
+def env(**spaces):
+    return lambda config: config.environment(Spaces, env_config=spaces)
+
+
+def training(**options):
+    return lambda config: config.training(**options)
+
+
+BAD = {
+    "size": (training(size="tinny"), ["size = 'tinny'", "did you mean 'tiny'"]),
+    "nested typo": (
+        training(planner={"candidats": 8}),
+        ["planner.candidats", "did you mean 'candidates'"],
+    ),
+    "type": (training(planner={"candidates": 8.5}), ["8.5", "float", "write a int"]),
+    "string number": (training(behaviour={"gamma": "0.9"}), ["'0.9'", "write a float"]),
+    "NaN": (training(behaviour={"entropy": float("nan")}), ["entropy is NaN"]),
+    "elites": (training(planner={"elites": 32}), ["elites = 32", "smaller than candidates"]),
+    "latent": (training(world_model={"latent": "gauss"}), ["'gauss'", "categorical, gaussian"]),
+    "imagine": (training(skills={"imagine": "cem?"}), ["'cem?'", "replay, prior, mix"]),
+    "gamma": (training(gamma=1.5), ["gamma = 1.5", "[0, 1]"]),
+    "duration": (
+        training(skills={"duration": 20}),
+        ["horizon = 15", "20 decisions", "lower skills.duration"],
+    ),
+    "starts": (
+        training(behaviour={"starts": 2000}),
+        ["starts = 2000", "512 decisions of a batch", "enlarge the batch"],
+    ),
+    "std": (training(behaviour={"min_std": 2.0}), ["min_std = 2.0", "min_std <= max_std"]),
+    "group": (training(planner=3), ["planner = 3", "dict of options"]),
+    "ratio": (training(training_ratio=0), ["training_ratio = 0", "above 0"]),
+    "batch": (training(batch_size=0), ["batch_size = 0", "at least 1"]),
+    "length": (training(batch_length=1), ["batch_length = 1", "at least 2"]),
+    "capacity": (training(replay_capacity=20), ["replay_capacity = 20", "at least 64"]),
+    "rate": (training(learning_rates={"policy": -1.0}), ["learning_rates.policy = -1.0"]),
+    "rate group": (training(learning_rates={"actor": 1e-4}), ["actor", "policy, value"]),
+    "learners": (lambda c: c.learners(num_learners=2), ["num_learners = 2", "use 0"]),
+    "discrete": (env(action=gym.spaces.Discrete(3)), ["Discrete(3)", "vector of floats"]),
+    "unbounded": (env(action=gym.spaces.Box(-np.inf, np.inf, (1,))), ["bound", "inf"]),
+    "image": (env(observation=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)), ["8, 8, 3", "Flatten"]),
+    "text": (env(observation=gym.spaces.Text(5)), ["Text", "not supported"]),
+    "unknown env": (
+        lambda c: c.environment("dm_control/walker-wlak-v0"),
+        ["walker-wlak", "dm_control/walker-walk-v0"],
+    ),
+    "unknown gym env": (lambda c: c.environment("Pendulumm-v1"), ["Pendulumm"]),
+    "env option": (
+        lambda c: c.environment("dm_control/walker-walk-v0", env_config={"action_repeat": 0}),
+        ["action_repeat", "0"],
+    ),
+    "callback": (lambda c: c.callbacks(StepCallback), ["on_episode_step", "on_sample_end"]),
+    "connector": (
+        lambda c: c.env_runners(env_to_module_connector=lambda *_: []),
+        ["connectors", "wrapper"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refused_with_reason_and_fix(case):
+    change, parts = BAD[case]
+    config = LSPConfig().environment(Spaces)
+    with pytest.raises(ValueError, match="(?s).+") as caught:
+        change(config).validate()
+    for part in parts:
+        assert part in str(caught.value), str(caught.value)
+
+
+def test_a_good_configuration_passes():
+    config = LSPConfig().environment("dm_control/walker-walk-v0", env_config={"action_repeat": 2})
+    config.validate()
+    assert config.settings().planner.candidates > config.settings().planner.elites
+
+
+@pytest.mark.parametrize("key", ["lrr", "planer", "trainingratio"])
+def test_unknown_keys_are_refused(key):
+    with pytest.raises(ValueError, match=f"no option '{key}'"):
+        LSPConfig().update_from_dict({key: 1})
+
+
+def test_groups_merge_over_calls_and_dicts_and_sizes():
+    config = LSPConfig().training(size="tiny", planner={"candidates": 12})
+    config.update_from_dict({"planner": {"iterations": 4}, "gamma": 0.9})
+    settings = config.settings()
+    assert settings.planner.candidates == 12
+    assert settings.planner.iterations == 4
+    assert settings.planner.elites == SIZES["tiny"]["planner"]["elites"]
+    assert settings.behaviour.gamma == 0.9
+
+
+def test_a_config_survives_tunes_round_trip():
+    config = LSPConfig().environment("dm_control/walker-walk-v0").training(planner={"skills": 3})
+    again = LSPConfig().update_from_dict(config.to_dict())
+    assert again.settings() == config.settings()
+    assert again.env == config.env
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_named_size_is_valid(size):
+    settings = build_settings(size, {})
+    assert {name for name in PARTS} == set(vars(settings))
+
+
+def test_learning_rates_override_lr():
+    config = LSPConfig().training(lr=1e-3, learning_rates={"policy": 5e-5})
+    assert config.learning_rate("policy") == 5e-5
+    assert config.learning_rate("value") == 1e-3
