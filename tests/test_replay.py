@@ -89,7 +89,9 @@ def test_a_saved_replay_is_restored_exactly(tmp_path):
         assert_windows_are_runs(restored.sample(32, 10))
     for length in (5, 10, 30, 31, 32, 33):
         assert restored.can_sample(length) == replay.can_sample(length), length
-    assert set(restored.sample(4000, 1)["value"][:, 0]) == set(replay.sample(4000, 1)["value"][:, 0])
+    assert set(restored.sample(4000, 1)["value"][:, 0]) == set(
+        replay.sample(4000, 1)["value"][:, 0]
+    )
 
 
 def test_restoring_into_a_smaller_replay_keeps_the_newest(tmp_path):

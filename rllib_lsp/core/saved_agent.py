@@ -44,7 +44,7 @@ def load_agent(path: str | Path, *, seed: int | None = None, device: str = "cpu"
     `agent.pt` in one. `seed` makes its exploration and planning reproducible.
     Raises CheckpointError when there is no agent, or one of another format.
     """
-    file = _find(Path(path))
+    file = _find(Path(path).expanduser())
     content = torch.load(file, map_location=device, weights_only=True)
     if content.get("version") != FORMAT_VERSION:
         raise CheckpointError(

@@ -197,7 +197,7 @@ def _checked(part: str, name: str, value: Any, expected: type) -> Any:
     if type(value) is not expected:
         raise SettingsError(
             f"{part}.{name} = {value!r} is of type {type(value).__name__}, "
-            f"write a {expected.__name__}."
+            f"it has to be of type {expected.__name__}."
         )
     if expected is float and value != value:
         raise SettingsError(f"{part}.{name} is NaN, write a number.")

@@ -9,6 +9,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+from ray.tune import register_trainable
 
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint
 from rllib_lsp.lsp.config import LSPConfig
@@ -157,3 +158,7 @@ class LSP(Algorithm):
         super().set_state(state)
         if PROGRESS in state:
             self.progress = dict(state[PROGRESS])
+
+
+# `Tuner("LSP", ...)` and `run: LSP` look the name up here.
+register_trainable("LSP", LSP)

@@ -139,4 +139,3 @@ def test_runners_hold_only_what_acting_needs(make_runner):
     names = {key.split(".")[1] for key in runner.module.get_state()}
     assert names == {"world_model", "policy", "value"}
     assert not any("decoder" in key or "slow" in key for key in runner.module.get_state())
-

@@ -1,0 +1,182 @@
+"""Collect the runs of one experiment into a results file and a picture.
+
+    python benchmarks/learning_curves.py NAME TRIAL_DIR [TRIAL_DIR ...] [--floor-episodes 8]
+
+Writes benchmarks/results/NAME.json (every seed's curve, settings, versions, and the returns of
+a random policy and of the untrained agent) and docs/images/NAME.png, each seed thin, their mean
+thick. Runs that have not reached their budget are marked as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+FRAMES = "env_runners/num_frames_sampled_lifetime"
+PACKAGES = ("rllib-lsp", "ray", "torch", "dm_control", "mujoco", "gymnasium")
+SETTINGS = (
+    "size", "world_model", "skills", "behaviour", "planner", "training_ratio", "batch_size",
+    "batch_length", "lr", "gamma", "num_env_runners", "num_envs_per_env_runner", "env_config",
+    "num_cpus_for_main_process",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("trials", nargs="+", type=Path)
+    parser.add_argument("--floor-episodes", type=int, default=8)
+    arguments = parser.parse_args()
+    runs = [read_run(trial) for trial in arguments.trials]
+    results = {
+        "experiment": arguments.name,
+        "environment": runs[0]["environment"],
+        "settings": runs[0].pop("settings"),
+        "versions": {name: version(name) for name in PACKAGES},
+        "commit": git_commit(),
+        "floors": floors(runs[0]["environment"], arguments.floor_episodes),
+        "runs": runs,
+    }
+    for run in runs[1:]:
+        run.pop("settings")
+    path = ROOT / "benchmarks" / "results" / f"{arguments.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    draw(results, ROOT / "docs" / "images" / f"{arguments.name}.png")
+    print_table(results)
+
+
+def read_run(trial: Path) -> dict[str, Any]:
+    """One seed's curve from a trial directory of `rllib train`."""
+    from rllib_lsp.plots.curves import LearningCurve, read_results
+
+    config = json.loads((trial / "params.json").read_text())
+    results = read_results(trial)
+    curve, last = LearningCurve.of(results), results[-1]
+    summary = trial / "summary.json"
+    status = json.loads(summary.read_text())["status"] if summary.exists() else "UNFINISHED"
+    runners = last["env_runners"]
+    return {
+        "environment": {"id": config["env"], "config": config["env_config"]},
+        "settings": {key: config.get(key) for key in SETTINGS},
+        "seed": config["seed"],
+        "reached_its_budget": status == "TERMINATED",
+        "frames": runners["num_frames_sampled_lifetime"],
+        "decisions": runners["num_env_steps_sampled_lifetime"],
+        "updates": last["replay"]["updates_lifetime"],
+        "training_ratio": last["replay"]["training_ratio"],
+        "wall_time_s": round(last["time_total_s"]),
+        "training_returns": rounded(curve.training),
+        "evaluation_returns": rounded(curve.evaluation),
+    }
+
+
+def rounded(points: list[tuple[float, float]]) -> list[tuple[int, float]]:
+    return [(int(frames), round(value, 1)) for frames, value in points]
+
+
+def git_commit() -> str:
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def floors(environment: dict[str, Any], episodes: int) -> dict[str, Any]:
+    """Returns of uniformly random actions and of agents that have learned nothing."""
+    from rllib_lsp.core.agent import Agent
+    from rllib_lsp.core.saved_agent import SavedAgent
+    from rllib_lsp.core.settings import build_settings
+    from rllib_lsp.envs import make_env
+    from rllib_lsp.lsp.spaces import action_size, observation_spec
+
+    env = make_env(environment["id"], **environment["config"])
+    env.action_space.seed(0)
+    spec, actions = observation_spec(env.observation_space), action_size(env.action_space)
+
+    def untrained(seed: int) -> SavedAgent:
+        import torch
+
+        torch.manual_seed(seed)
+        return SavedAgent(Agent(spec, actions, build_settings("small", {})).eval(), seed)
+
+    policies = {
+        "random": lambda seed: lambda observation: env.action_space.sample(),
+        "untrained": lambda seed: untrained(seed).act,
+    }
+    return {
+        name: statistics([episode(env, make(seed), seed) for seed in range(episodes)])
+        for name, make in policies.items()
+    }
+
+
+def episode(env: Any, act: Any, seed: int) -> float:
+    observation, _ = env.reset(seed=1_000 + seed)
+    total, done = 0.0, False
+    while not done:
+        observation, reward, terminated, truncated, _ = env.step(act(observation))
+        total, done = total + reward, terminated or truncated
+    return total
+
+
+def statistics(returns: list[float]) -> dict[str, float]:
+    return {
+        "mean": round(float(np.mean(returns)), 1),
+        "std": round(float(np.std(returns)), 1),
+        "episodes": len(returns),
+    }
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    blue, orange = "#0072b2", "#d55e00"
+    curves = [np.array(run["evaluation_returns"]) for run in results["runs"]]
+    for run, curve in zip(results["runs"], curves, strict=True):
+        training = np.array(run["training_returns"])
+        axes.plot(training[:, 0], training[:, 1], color=orange, alpha=0.35, linewidth=0.8)
+        axes.plot(curve[:, 0], curve[:, 1], color=blue, alpha=0.45, linewidth=1.0)
+    if len(curves) > 1:
+        shortest = min(len(curve) for curve in curves)
+        mean = np.mean([curve[:shortest] for curve in curves], 0)
+        axes.plot(mean[:, 0], mean[:, 1], color=blue, linewidth=2.6)
+    axes.plot([], [], color=blue, linewidth=2, label="evaluation, no exploration")
+    axes.plot([], [], color=orange, linewidth=1, label="training, exploring")
+    floor = results["floors"]["random"]["mean"]
+    axes.axhline(floor, color="0.4", linestyle=":", linewidth=1.2, label=f"random: {floor:.0f}")
+    seeds = len(curves)
+    axes.set_title(f"{results['environment']['id']}, {seeds} seed{'s' * (seeds > 1)}", fontsize=11)
+    axes.set_xlabel("frames (simulator steps)")
+    axes.set_ylabel("episode return")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def print_table(results: dict[str, Any]) -> None:
+    print(f"{'seed':>5} {'frames':>8} {'last':>7} {'best':>7} {'ratio':>7} {'minutes':>8}")
+    for run in results["runs"]:
+        values = [value for _, value in run["evaluation_returns"]]
+        unfinished = "" if run["reached_its_budget"] else "  stopped before its budget"
+        print(
+            f"{run['seed']:>5} {run['frames']:>8,.0f} {values[-1]:>7.1f} {max(values):>7.1f} "
+            f"{run['training_ratio']:>7.2f} {run['wall_time_s'] / 60:>8.1f}{unfinished}"
+        )
+    for name, floor in results["floors"].items():
+        print(f"{name}: {floor['mean']} ± {floor['std']} over {floor['episodes']} episodes")
+
+
+if __name__ == "__main__":
+    main()
