@@ -11,6 +11,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
+from ray.util.debug import log_once
 
 from rllib_lsp.core.settings import PARTS, Settings, SettingsError, build_settings
 from rllib_lsp.envs import register
@@ -192,6 +193,8 @@ class LSPConfig(AlgorithmConfig):
             from rllib_lsp.lsp.env_runner import LSPEnvRunner
 
             self.env_runner_cls = LSPEnvRunner
+        # RLlib would advise to go back to the old API stack, where there is no LSP.
+        log_once(f"{self.algo_class.__name__}_on_new_api_stack")
         super().validate()
         self._validate_numbers()
         self._validate_unsupported()

@@ -1,5 +1,8 @@
 """`LSP` as users run it: real actors, real checkpoints on disk."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +65,32 @@ def test_the_training_ratio_is_exact(build, tiny, runners, training_ratio):
         algorithm._update()
     trained = algorithm.progress["updates"] * config.batch_size * config.batch_length
     assert trained / decisions == pytest.approx(training_ratio, rel=0.02)
+
+
+def test_the_learner_may_live_in_an_actor_of_its_own(build, tiny):
+    algorithm = build(tiny().learners(num_learners=1))
+    before = algorithm.env_runner.module.get_state()
+    result = algorithm.train()
+    assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.05)
+    after = algorithm.env_runner.module.get_state()
+    assert any(not np.array_equal(after[key], value) for key, value in before.items())
+
+
+def test_a_lost_runner_is_replaced_and_training_goes_on(build, tiny):
+    algorithm = build(tiny().env_runners(num_env_runners=2))
+    algorithm.train()
+    group = algorithm.env_runner_group
+    group.foreach_env_runner(
+        lambda _: os._exit(1), local_env_runner=False, remote_worker_ids=[1], timeout_seconds=1
+    )
+    start = time.monotonic()
+    while time.monotonic() - start < 120:
+        result = algorithm.train()
+        if group.num_healthy_remote_workers() == 2:
+            break
+    assert group.num_healthy_remote_workers() == 2
+    assert result["num_env_steps_sampled_lifetime"] == algorithm.progress["decisions"]
+    assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.1)
 
 
 def test_remote_runners_act_with_what_was_learned(build, tiny):

@@ -85,7 +85,7 @@ BAD = {
 def test_refused_with_reason_and_fix(case):
     change, parts = BAD[case]
     config = LSPConfig().environment(Spaces)
-    with pytest.raises(ValueError, match="(?s).+") as caught:
+    with pytest.raises(ValueError, match=r"(?s).+") as caught:
         change(config).validate()
     for part in parts:
         assert part in str(caught.value), str(caught.value)
@@ -123,7 +123,7 @@ def test_a_config_survives_tunes_round_trip():
 @pytest.mark.parametrize("size", SIZES)
 def test_every_named_size_is_valid(size):
     settings = build_settings(size, {})
-    assert {name for name in PARTS} == set(vars(settings))
+    assert set(PARTS) == set(vars(settings))
 
 
 def test_learning_rates_override_lr():
