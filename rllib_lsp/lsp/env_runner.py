@@ -209,7 +209,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         gymnasium resets an environment in the step *after* its end, ignoring the action:
         that step brings the first observation of the next episode.
         """
-        observation, reward, terminated, truncated, infos = result
+        observation, reward, terminated, truncated, self._infos = result
         self._arrival = _prefixed(observation) | {
             "action": action * acted[:, None],
             "reward": np.where(acted, reward, 0.0).astype(np.float32),
@@ -220,7 +220,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self._returns += self._arrival["reward"]
         self._lengths += acted
         self._started[~acted] = time.perf_counter()
-        return int(np.sum(infos["frames"], where=acted)) if acted.any() else 0
+        return int(np.sum(self._infos["frames"], where=acted)) if acted.any() else 0
 
     def _log_finished(self) -> int:
         """Log the episodes that ended in this step; returns their number."""
@@ -232,7 +232,19 @@ class LSPEnvRunner(SingleAgentEnvRunner):
                 time.perf_counter() - self._started[index],
             )
             self._returns[index], self._lengths[index] = 0.0, 0
+            self._log_info(index)
         return len(done)
+
+    def _log_info(self, index: int) -> None:
+        """Log what the environment says of an episode in its last `info`: every number."""
+        window = self.config.metrics_num_episodes_for_smoothing
+        for key, values in self._infos.items():
+            # gymnasium's vectors mark in `_key` which environments said something.
+            said = self._infos.get(f"_{key}")
+            if said is None or not said[index] or key == "frames":
+                continue
+            if values.ndim == 1 and values.dtype.kind in "bif":
+                self.metrics.log_value(("info", key), float(values[index]), window=window)
 
     def _log_sampled(self, decisions: int, frames: int, episodes: int, gains: list[float]) -> None:
         self._increase_sampled_metrics(decisions, episodes)

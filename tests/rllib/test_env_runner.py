@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rllib_lsp import LSPConfig
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
 from tests.rllib.conftest import EPISODE_DECISIONS, REPEAT
@@ -139,3 +140,18 @@ def test_runners_hold_only_what_acting_needs(make_runner):
     names = {key.split(".")[1] for key in runner.module.get_state()}
     assert names == {"world_model", "policy", "value"}
     assert not any("decoder" in key or "slow" in key for key in runner.module.get_state())
+
+
+def test_what_a_task_says_of_an_episode_is_logged():
+    """Success, distance and coverage of the navigation tasks."""
+    config = LSPConfig().environment("rllib_lsp/point-reach-v0").training(size="tiny")
+    config.validate()
+    runner = LSPEnvRunner(config=config, worker_index=0, num_workers=0)
+    _, metrics = runner.sample_fragment(201, True)
+    runner.stop()
+    info = {key: value.peek() for key, value in metrics["info"].items()}
+    assert info["success"] in (0.0, 1.0)
+    assert info["visited_cells"] >= 1
+    assert info["path_length"] > 0
+    assert info["final_distance"] == info["distance"]
+    assert "frames" not in info
