@@ -224,7 +224,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
 
     def _log_finished(self) -> int:
         """Log the episodes that ended in this step; returns their number."""
-        done = np.flatnonzero(self._done())
+        done = np.flatnonzero(self._done()).tolist()
         for index in done:
             self._log_episode_metrics(
                 int(self._lengths[index]),

@@ -207,3 +207,16 @@ def test_learns_to_do_as_observed(build):
     algorithm = build(config)
     result = algorithm.train()
     assert result["evaluation"][ENV_RUNNER_RESULTS]["episode_return_mean"] > 6.0
+
+
+def test_dict_observations_and_gaussian_latents(build, tiny, tmp_path):
+    config = tiny(world_model={"latent": "gaussian", "stochastic": 6}).environment(
+        env_config={"action_repeat": REPEAT, "flatten": False}
+    )
+    algorithm = build(config)
+    algorithm.train()
+    assert set(algorithm.get_module().agent.world_model.encoder.spec) == {"position", "velocity"}
+    agent = load_agent(algorithm.save_to_path(tmp_path / "checkpoint"), seed=0)
+    action = agent.act({"position": np.zeros(3), "velocity": np.zeros(2)})
+    assert action.shape == (1,)
+    assert abs(action[0]) <= 1.0
