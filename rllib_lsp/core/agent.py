@@ -29,6 +29,10 @@ Carry = dict[str, Tensor]
 skill is still held, `plan_mean` and `plan_std` (N, S, Z), the current skill first."""
 
 
+PARAMETER_GROUPS = ("world_model", "policy", "value", "skill_predictor")
+"""What has a loss and an optimizer of its own; names of the agent's parts."""
+
+
 class Agent(nn.Module):
     """World model, skill policy, value and skill predictor of one task."""
 
@@ -48,7 +52,7 @@ class Agent(nn.Module):
         """Trained parameters by the loss that trains them, and which nothing else touches."""
         return {
             name: [p for p in getattr(self, name).parameters() if p.requires_grad]
-            for name in ("world_model", "policy", "value", "skill_predictor")
+            for name in PARAMETER_GROUPS
         }
 
     def initial_carry(self, batch: int) -> Carry:
@@ -209,5 +213,5 @@ class Agent(nn.Module):
             torch.autograd.backward(loss, inputs=groups[name], retain_graph=True)
 
     def extra_repr(self) -> str:
-        count = sum(p.numel() for group in self.parameter_groups().values() for p in group)
+        count = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return f"{count:,} trained parameters"

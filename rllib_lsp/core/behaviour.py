@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rllib_lsp.core.distributions import normal_entropy
+from rllib_lsp.core.distributions import normal_entropy, normal_log_prob, sample_normal
 from rllib_lsp.core.imagination import ReturnScale, Trajectory, imagine, lambda_return
 from rllib_lsp.core.policy import Policy, Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.settings import Settings
-from rllib_lsp.core.skills import SkillPredictor, prior_log_prob, segments, skills_needed
+from rllib_lsp.core.skills import SkillPredictor, segments, skills_needed
 from rllib_lsp.core.world_model import WorldModel
 
 
@@ -41,21 +41,32 @@ def evaluate(
     return Evaluation(returns, logits, discount)
 
 
-def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Tensor:
-    """Skills for imagination (N, S', Z), from plans (N, S, Z) made at the start states.
+class Skills(NamedTuple):
+    """Skills to imagine with, and where they come from."""
+
+    skills: Tensor
+    """(N, S, Z)."""
+    log_prob: Tensor
+    """(N, S): log-density of each under the distribution it was drawn from, in nats."""
+
+
+def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skills:
+    """Skills for imagination, from plans (N, S, Z) made at the N start states.
 
     `replay` draws from the plans, `prior` from N(0, I), `mix` from a plan for a random half
     of the states. Skills beyond the planned ones come from the prior.
     """
     horizon, duration = settings.behaviour.horizon, settings.skills.duration
     count, needed = plan_mean.shape[0], skills_needed(horizon, duration)
-    noise = torch.randn(count, needed, settings.skills.dim, device=plan_mean.device)
     planned = min(needed, plan_mean.shape[1])
-    from_plan = noise.clone()
-    from_plan[:, :planned] = plan_mean[:, :planned] + plan_std[:, :planned] * noise[:, :planned]
     share = {"prior": 0.0, "mix": 0.5, "replay": 1.0}[settings.skills.imagine]
     use_plan = torch.rand(count, 1, 1, device=plan_mean.device) < share
-    return torch.where(use_plan, from_plan, noise)
+    mean = plan_mean.new_zeros(count, needed, settings.skills.dim)
+    std = torch.ones_like(mean)
+    mean[:, :planned] = torch.where(use_plan, plan_mean[:, :planned], mean[:, :planned])
+    std[:, :planned] = torch.where(use_plan, plan_std[:, :planned], std[:, :planned])
+    skills = sample_normal(mean, std)
+    return Skills(skills, normal_log_prob(skills, mean, std))
 
 
 def behaviour_losses(
@@ -66,16 +77,17 @@ def behaviour_losses(
     return_scale: ReturnScale,
     start: State,
     start_continues: Tensor,
-    skills: Tensor,
+    drawn: Skills,
     settings: Settings,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Scalar losses and scalars to log.
 
     start (N, ·) detached posterior states; start_continues (N,) 0 where the episode
-    terminated, whose imagination counts for nothing; skills (N, S, Z).
+    terminated, whose imagination counts for nothing.
     Each loss is meant for one group of parameters only, see `Agent.parameter_groups`.
     """
     behaviour, duration = settings.behaviour, settings.skills.duration
+    skills = drawn.skills
     trajectory = imagine(
         world_model.rssm,
         policy,
@@ -108,7 +120,7 @@ def behaviour_losses(
         "value": value_loss,
         "skill_predictor": predictor_loss,
     }
-    prior = prior_log_prob(skills[:, : likelihood.shape[0]]).mean()
+    density = drawn.log_prob[:, : likelihood.shape[0]].mean()
     metrics = {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
@@ -118,7 +130,7 @@ def behaviour_losses(
         "value": value_mean,
         "policy_entropy": entropy.mean(),
         "skill_log_likelihood_per_dim": likelihood.mean() / settings.skills.dim,
-        "mutual_information_bound": likelihood.mean() - prior,
+        "mutual_information_bound": likelihood.mean() - density,
     }
     return losses, metrics
 

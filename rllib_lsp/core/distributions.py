@@ -147,7 +147,9 @@ class TwoHot:
         self._step = 2.0 * self.LIMIT / (bins - 1)
 
     def _centres(self, like: Tensor) -> Tensor:
-        return torch.linspace(-self.LIMIT, self.LIMIT, self.bins, device=like.device)
+        return torch.linspace(
+            -self.LIMIT, self.LIMIT, self.bins, device=like.device, dtype=like.dtype
+        )
 
     def mean(self, logits: Tensor) -> Tensor:
         """(..., bins) → (...)."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rllib_lsp.core.distributions import symexp, symlog
+from rllib_lsp.core.distributions import symlog
 from rllib_lsp.core.networks import mlp
 
 ObservationSpec = Mapping[str, int]
@@ -44,17 +44,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Model features → reconstruction of every named vector."""
+    """Model features → reconstruction of every named vector, in symlog units."""
 
     def __init__(self, spec: ObservationSpec, features: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.spec = dict(spec)
         self.network = mlp(features, hidden, layers, sum(spec.values()))
-
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """(..., features) → {key: (..., width)} in the observation's own units."""
-        parts = self.network(features).split(list(self.spec.values()), -1)
-        return {key: symexp(part) for key, part in zip(self.spec, parts, strict=True)}
 
     def loss(self, features: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
         """Squared error in symlog units, summed over the observation: → (...)."""

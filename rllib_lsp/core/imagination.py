@@ -85,5 +85,7 @@ class ReturnScale(torch.nn.Module):
         low, high = torch.quantile(
             returns.flatten(), torch.tensor([self.LOW, self.HIGH], device=returns.device)
         )
-        self.scale.lerp_(high - low, 1.0 - self.DECAY)
+        # One bad batch must not spoil the scale for ever.
+        width = torch.where(torch.isfinite(high - low), high - low, self.scale)
+        self.scale.lerp_(width, 1.0 - self.DECAY)
         return self.scale.clamp(min=self.FLOOR)

@@ -47,10 +47,6 @@ class Value(nn.Module):
         """(..., D) → (..., bins)."""
         return self.network(features)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(..., D) → (...)."""
-        return self.two_hot.mean(self.logits(features))
-
     @torch.no_grad()
     def slow(self, features: Tensor) -> Tensor:
         """The slow copy's value: (..., D) → (...)."""

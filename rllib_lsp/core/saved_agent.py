@@ -109,8 +109,3 @@ class SavedAgent:
         )
         self._is_first = torch.zeros_like(self._is_first)
         return action[0].cpu().numpy()
-
-    @property
-    def skill(self) -> np.ndarray:
-        """The skill (Z,) that is being executed."""
-        return self._carry["skill"][0].cpu().numpy()

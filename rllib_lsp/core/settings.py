@@ -123,7 +123,7 @@ class PlannerSettings:
     """Cross-entropy method over skills."""
 
     candidates: int = 32
-    """Skill sequences scored per iteration and environment (G)."""
+    """New skill sequences scored per iteration and environment (G); kept elites come on top."""
     elites: int = 6
     """Best candidates to which the plan is refitted (M)."""
     iterations: int = 2

@@ -1,8 +1,8 @@
-"""Skills: their prior, the predictor q(z | {s}, s0), the MI bound and the clock.
+"""Skills and the predictor q(z | {s}, s0), which tells them apart by where they lead.
 
-The predictor's likelihood is a lower bound on the mutual information between a skill and the
-states it leads to (LSP, section 3.2; Barber & Agakov 2003):
-MI(z, {s} | s0) >= E[log q(z | {s}, s0)] + H[p(z)].
+Its likelihood is a lower bound on the mutual information between a skill and the states it
+leads to (LSP, section 3.2; Barber & Agakov 2003):
+MI(z, {s} | s0) >= E[log q(z | {s}, s0)] + H[p(z | s0)].
 """
 
 from __future__ import annotations
@@ -16,11 +16,6 @@ from rllib_lsp.core.networks import mlp
 
 PREDICTOR_LAYERS = 2
 MIN_STD = 0.1
-
-
-def prior_log_prob(skill: Tensor) -> Tensor:
-    """log N(z; 0, I), summed over the skill: (..., Z) → (...), in nats."""
-    return normal_log_prob(skill, torch.zeros_like(skill), torch.ones_like(skill))
 
 
 class SkillPredictor(nn.Module):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rllib_lsp.core.distributions import TwoHot
+from rllib_lsp.core.distributions import Latent, TwoHot
 from rllib_lsp.core.encoder import Decoder, Encoder, ObservationSpec
 from rllib_lsp.core.networks import mlp
 from rllib_lsp.core.rssm import RSSM, State
@@ -39,6 +39,21 @@ class Batch(NamedTuple):
     """(B, T, S, Z)."""
 
 
+def kl_loss(
+    latent: Latent, posterior: Tensor, prior: Tensor, settings: WorldModelSettings
+) -> tuple[Tensor, Tensor]:
+    """Balanced KL with free bits, and KL(posterior ‖ prior) itself, each (...), in nats.
+
+    DreamerV3, eq. 3: the gradients that pull the prior to the posterior and the posterior to
+    the prior are scaled apart, and a state whose KL is below `free_nats` trains neither.
+    """
+    dynamics = latent.kl(posterior.detach(), prior)
+    representation = latent.kl(posterior, prior.detach())
+    loss = settings.dynamics_scale * dynamics.clamp(min=settings.free_nats)
+    loss = loss + settings.representation_scale * representation.clamp(min=settings.free_nats)
+    return loss, dynamics
+
+
 class WorldModel(nn.Module):
     """p(o, r, c | s) and the latent dynamics, learned from replayed sequences."""
 
@@ -66,10 +81,8 @@ class WorldModel(nn.Module):
         """Negative evidence bound of `batch` in nats per step.
 
         Returns the scalar loss, the posterior states (B, T, ·) and scalars to log.
-        KL balancing and free bits are DreamerV3's (eq. 3): gradients of the dynamics and of
-        the representation are scaled apart, and a state's KL below `free_nats` costs nothing.
         """
-        settings, latent = self.settings, self.rssm.latent
+        latent = self.rssm.latent
         filtered = self.rssm.observe(self.encoder(batch.observation), batch.action, batch.is_first)
         features = filtered.states.features
         reconstruction = self.decoder.loss(features, batch.observation)
@@ -78,19 +91,14 @@ class WorldModel(nn.Module):
         continues = F.binary_cross_entropy_with_logits(
             continue_logit, 1.0 - batch.terminated.to(features.dtype), reduction="none"
         )
-        dynamics = latent.kl(filtered.posterior.detach(), filtered.prior)
-        representation = latent.kl(filtered.posterior, filtered.prior.detach())
-        free = settings.free_nats
-        kl = settings.dynamics_scale * dynamics.clamp(min=free) + (
-            settings.representation_scale * representation.clamp(min=free)
-        )
+        kl, divergence = kl_loss(latent, filtered.posterior, filtered.prior, self.settings)
         loss = (reconstruction + reward + continues + kl).mean()
         metrics = {
             "world_model_loss": loss,
             "reconstruction_loss": reconstruction.mean(),
             "reward_loss": reward.mean(),
             "continue_loss": continues.mean(),
-            "kl": dynamics.mean(),
+            "kl": divergence.mean(),
             "prior_entropy": latent.entropy(filtered.prior).mean(),
             "posterior_entropy": latent.entropy(filtered.posterior).mean(),
         }

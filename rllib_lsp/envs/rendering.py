@@ -54,9 +54,15 @@ def _import(choice: str, render: bool) -> None:
         importlib.reload(renderer)
     if render and renderer.BACKEND == "off":
         raise RuntimeError("rendering is disabled")
+    if render and renderer.BACKEND == "glfw" and _lacks_display():
+        raise RuntimeError("GLFW needs a display: it loads without one, but cannot draw")
 
 
 def _usual_renderer() -> str:
-    # dm_control would prefer GLFW, which loads without a display but then cannot draw.
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return "egl" if sys.platform == "linux" and not display else "glfw"
+    # dm_control would prefer GLFW, display or not.
+    return "egl" if _lacks_display() else "glfw"
+
+
+def _lacks_display() -> bool:
+    variables = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "linux" and not any(os.environ.get(name) for name in variables)

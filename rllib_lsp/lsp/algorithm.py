@@ -8,7 +8,11 @@ from typing import Any
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+)
 from ray.tune import register_trainable
 
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint
@@ -62,9 +66,11 @@ class LSP(Algorithm):
         return self.config.batch_size * self.config.batch_length
 
     def _may_update(self) -> bool:
+        # The replay's own size: a run restored without its replay has to fill it again.
+        enough = min(self.config.learning_starts, self.config.replay_capacity)
         return (
             self.progress["credit"] >= self._update_cost
-            and self.progress["decisions"] >= self.config.learning_starts
+            and len(self.replay) >= enough
             and self.replay.can_sample(self.config.batch_length)
         )
 
@@ -111,7 +117,8 @@ class LSP(Algorithm):
         batch = MultiAgentBatch(
             {DEFAULT_MODULE_ID: SampleBatch(columns)}, env_steps=self._update_cost
         )
-        results = self.learner_group.update(batch=batch)
+        timesteps = {NUM_ENV_STEPS_SAMPLED_LIFETIME: self.progress["decisions"]}
+        results = self.learner_group.update(batch=batch, timesteps=timesteps)
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self.progress["updates"] += 1
         self.progress["credit"] -= self._update_cost

@@ -13,6 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
 from ray.util.debug import log_once
 
+from rllib_lsp.core.agent import PARAMETER_GROUPS
 from rllib_lsp.core.settings import PARTS, Settings, SettingsError, build_settings
 from rllib_lsp.envs import register
 from rllib_lsp.lsp.env_building import build_env
@@ -20,9 +21,6 @@ from rllib_lsp.lsp.spaces import SpaceError, action_size, observation_spec
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
-
-OPTIMIZERS = ("world_model", "policy", "value", "skill_predictor")
-"""Parameter groups, each with its own optimizer."""
 
 SPECIAL_KEYS = {
     "callbacks", "create_env_on_driver", "custom_eval_function", "framework", "input", "lambda",
@@ -33,8 +31,9 @@ SPECIAL_KEYS = {
 
 _CHECKED_ENVIRONMENTS: set[str] = set()
 
-PER_STEP_CALLBACKS = (
-    "on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end",
+RUNNER_CALLBACKS = (
+    "on_environment_created", "on_episode_created", "on_episode_start", "on_episode_step",
+    "on_episode_end", "on_sample_end",
 )  # fmt: skip
 
 
@@ -148,7 +147,7 @@ class LSPConfig(AlgorithmConfig):
                 self._merge_group(name, rest.pop(name))
         for key in rest:
             # Tune adds keys of its own, in double underscores.
-            if key not in SPECIAL_KEYS and not key.startswith("__") and not hasattr(self, key):
+            if key not in SPECIAL_KEYS and not key.startswith("__") and key not in vars(self):
                 known = [name for name in vars(self) if not name.startswith("_")]
                 close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -195,9 +194,9 @@ class LSPConfig(AlgorithmConfig):
             self.env_runner_cls = LSPEnvRunner
         # RLlib would advise to go back to the old API stack, where there is no LSP.
         log_once(f"{self.algo_class.__name__}_on_new_api_stack")
+        self._validate_unsupported()
         super().validate()
         self._validate_numbers()
-        self._validate_unsupported()
         try:
             settings = self.settings()
         except SettingsError as error:
@@ -210,6 +209,7 @@ class LSPConfig(AlgorithmConfig):
     def _validate_numbers(self) -> None:
         at_least = {
             "batch_size": 1, "batch_length": 2, "learning_starts": 0, "replay_capacity": 2,
+            "rollout_fragment_length": 1,
         }  # fmt: skip
         for name, bound in at_least.items():
             value = getattr(self, name)
@@ -220,9 +220,9 @@ class LSPConfig(AlgorithmConfig):
             if not isinstance(value, int | float) or not value > 0:
                 self._value_error(f"{name} = {value!r} has to be a number above 0.")
         for key in self.learning_rates:
-            if key not in OPTIMIZERS:
+            if key not in PARAMETER_GROUPS:
                 self._value_error(
-                    f"learning_rates.{key} is unknown: valid are {', '.join(OPTIMIZERS)}."
+                    f"learning_rates.{key} is unknown: valid are {', '.join(PARAMETER_GROUPS)}."
                 )
 
     def _validate_windows(self, settings: Settings) -> None:
@@ -251,19 +251,25 @@ class LSPConfig(AlgorithmConfig):
             )
         if self.is_multi_agent:
             self._value_error("LSP is a single-agent algorithm; remove the policies.")
-        if self._env_to_module_connector or self._module_to_env_connector:
+        names = ("_env_to_module_connector", "_module_to_env_connector", "_learner_connector")
+        if any(getattr(self, name) for name in names):
             self._value_error(
                 "Custom connectors are not supported yet: transform observations and actions "
                 "in an environment wrapper instead."
             )
+        if self.output:
+            self._value_error(f"output = {self.output!r}: recording is not supported yet.")
+        if str(self.gym_env_vectorize_mode).endswith("vector_entry_point"):
+            self._value_error("gym_env_vectorize_mode: choose sync or async.")
         classes = self.callbacks_class
         for cls in classes if isinstance(classes, list | tuple) else [classes]:
-            for name in PER_STEP_CALLBACKS:
+            for name in RUNNER_CALLBACKS:
                 own = getattr(cls, name, None) is not getattr(RLlibCallback, name)
                 if own or getattr(self, f"callbacks_{name}", None):
                     self._value_error(
                         f"The callback {name} is not supported yet: LSP's env runner keeps no "
-                        f"episode objects. on_sample_end and on_train_result are."
+                        f"episode objects. Those of the algorithm, such as on_train_result "
+                        f"and on_evaluate_end, are."
                     )
 
     def _validate_spaces(self) -> None:

@@ -25,7 +25,7 @@ def build_env(config: AlgorithmConfig, env_context: Mapping[str, Any]) -> gym.En
     if isinstance(env, str) and _global_registry.contains(ENV_CREATOR, env):
         built = _global_registry.get(ENV_CREATOR, env)(env_context)
     elif isinstance(env, str):
-        built = make_env(env, **{"flatten": False, **env_context})
+        built = make_env(env, **env_context)
     else:
         built = env(env_context)
     return built if isinstance(built, Checked) else wrap(built, flatten=False)

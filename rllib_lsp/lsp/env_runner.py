@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch
-from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import ENV_STEP_FAILURE
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
-from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.envs import env_seed
@@ -30,6 +29,10 @@ from rllib_lsp.replay import Rows
 
 EVALUATION_SEED = 1_000_000
 """Evaluation environments are other ones than those that are trained in."""
+VECTORS = {
+    gym.VectorizeMode.SYNC: gym.vector.SyncVectorEnv,
+    gym.VectorizeMode.ASYNC: gym.vector.AsyncVectorEnv,
+}
 NUM_FRAMES = "num_frames_sampled"
 NUM_FRAMES_LIFETIME = "num_frames_sampled_lifetime"
 PLANNER_GAIN = "planner_gain"
@@ -83,20 +86,19 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         context = EnvContext(
             config.env_config, worker_index=self.worker_index, num_workers=self.num_workers
         )
-        vectors = {"sync": gym.vector.SyncVectorEnv, "async": gym.vector.AsyncVectorEnv}
-        vector = vectors[str(getattr(config.gym_env_vectorize_mode, "value", "sync")).lower()]
         self.num_envs = config.num_envs_per_env_runner
+        vector = VECTORS[gym.VectorizeMode(config.gym_env_vectorize_mode)]
         self.env = vector([lambda: build_env(config, context)] * self.num_envs)
-        self._needs_initial_reset = True
+        self._needs_initial_reset, self._is_seeded = True, False
 
     @property
     def _agent(self) -> Agent:
         return self.module.agent
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """RLlib skips weights whose number is *lower* than the runner's, which is what a
-        checkpoint restored into a running algorithm has; any other number is news."""
-        if state.get(WEIGHTS_SEQ_NO, 0) < self._weights_seq_no:
+        """RLlib skips weights whose number is not higher than the runner's; but those of a
+        checkpoint restored into a running algorithm have a lower or even the same number."""
+        if COMPONENT_RL_MODULE in state:
             self._weights_seq_no = 0
         super().set_state(state)
 
@@ -106,7 +108,6 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self._reset()
         rows, decisions, frames = self._roll_out(steps, self.config.explore, random_actions)
         fragment = Fragment(rows, self.worker_index or 0, self._fragments, decisions, frames)
-        self._fragments += 1
         return fragment, self.get_metrics()
 
     def _sample(
@@ -140,9 +141,11 @@ class LSPEnvRunner(SingleAgentEnvRunner):
 
     def _reset(self) -> None:
         observation, _ = self._try_env_reset(
-            seed=self._seed if self._needs_initial_reset else None, options=None
+            # Once: later resets go on from there, so that evaluations see new starts.
+            seed=None if self._is_seeded else self._seed,
+            options=None,
         )
-        self._needs_initial_reset = False
+        self._needs_initial_reset, self._is_seeded = False, True
         self._carry = self._agent.initial_carry(self.num_envs)
         count = self.num_envs
         self._arrival = _prefixed(observation) | {
@@ -163,6 +166,10 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         rows: Rows = {}
         decisions = frames = episodes = step = 0
         gains: list[float] = []
+        # Counted before, and reset until done: should an exception end this, the next
+        # fragment neither has this one's number nor goes on in the middle of it.
+        self._fragments += 1
+        self._needs_initial_reset = True
         while step < steps:
             action = self._random_action() if random_actions else self._act(explore, gains)
             plan = {key: self._carry[key].cpu().numpy() for key in ("plan_mean", "plan_std")}
@@ -173,12 +180,14 @@ class LSPEnvRunner(SingleAgentEnvRunner):
                 rows, decisions, frames, episodes, step = {}, 0, 0, 0, 0
                 self._fragments += 1
                 self._reset()
+                self._needs_initial_reset = True
                 continue
             acted = ~self._done()
             frames += self._receive(action, acted, result)
             decisions += int(acted.sum())
             episodes += self._log_finished()
             step += 1
+        self._needs_initial_reset = False
         self._log_sampled(decisions, frames, episodes, gains)
         return rows, decisions, frames
 
@@ -243,7 +252,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             said = self._infos.get(f"_{key}")
             if said is None or not said[index] or key == "frames":
                 continue
-            if values.ndim == 1 and values.dtype.kind in "bif":
+            # What is no number (text, a nested dict) has no mean to log.
+            if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "bif":
                 self.metrics.log_value(("info", key), float(values[index]), window=window)
 
     def _log_sampled(self, decisions: int, frames: int, episodes: int, gains: list[float]) -> None:
@@ -252,17 +262,6 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self.metrics.log_value(NUM_FRAMES_LIFETIME, frames, reduce="lifetime_sum")
         if gains:
             self.metrics.log_value(PLANNER_GAIN, float(np.mean(gains)), window=100)
-
-    def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
-        """As RLlib's, for the wrapped environment: nothing stands between it and the module."""
-        if self.env is None:
-            return self.spaces
-        single = (self.env.single_observation_space, self.env.single_action_space)
-        return {
-            "__env__": (self.env.observation_space, self.env.action_space),
-            "__env_single__": single,
-            DEFAULT_MODULE_ID: single,
-        }
 
 
 def _prefixed(observation: Any) -> Rows:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
-from rllib_lsp.core.agent import Agent
-from rllib_lsp.lsp.config import OPTIMIZERS, LSPConfig
+from rllib_lsp.core.agent import PARAMETER_GROUPS, Agent
+from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.rl_module import LOSSES, METRICS
 
 MAX_SKIPPED_IN_A_ROW = 10
@@ -21,9 +21,9 @@ class LSPTorchLearner(TorchLearner):
 
     def build(self) -> None:
         # RLlib leaves the learner on one thread; it may use the CPUs it was given.
-        alone = self.config.num_learners > 0
-        cpus = self.config.num_cpus_per_learner if alone else 0
-        torch.set_num_threads(_whole(cpus) or _whole(self.config.num_cpus_for_main_process))
+        here, own = self.config.num_cpus_for_main_process, self.config.num_cpus_per_learner
+        is_actor = self.config.num_learners > 0 and isinstance(own, int | float)
+        torch.set_num_threads(max(1, int(own if is_actor else here)))
         super().build()
         self._losses: dict[str, dict[str, torch.Tensor]] = {}
         self._skipped_in_a_row = 0
@@ -79,9 +79,9 @@ class LSPTorchLearner(TorchLearner):
                 torch.nn.utils.clip_grad_norm_(
                     groups[name], self.config.grad_clip or float("inf"), foreach=True
                 )
-                for name in OPTIMIZERS
+                for name in PARAMETER_GROUPS
             ]
-            for name, norm in zip(OPTIMIZERS, torch.stack(norms).tolist(), strict=True):
+            for name, norm in zip(PARAMETER_GROUPS, torch.stack(norms).tolist(), strict=True):
                 self.metrics.log_value((module_id, f"{name}_gradient_norm"), norm, window=100)
                 if norm < float("inf"):
                     self.get_optimizer(module_id, name).step()
@@ -98,8 +98,3 @@ class LSPTorchLearner(TorchLearner):
                 f"Lower the learning rate, check the scale of rewards and observations, and "
                 f"continue from the last checkpoint."
             )
-
-
-def _whole(cpus: Any) -> int:
-    """A number of threads from an option that may be fractional or 'auto'; 0 if unknown."""
-    return max(1, int(cpus)) if isinstance(cpus, int | float) and cpus else 0

@@ -102,6 +102,10 @@ def test_a_restored_agent_acts_the_same(agent, tmp_path):
     assert loaded.agent.settings == agent.settings
 
 
+def test_an_agent_prints_itself(agent):
+    assert "trained parameters" in repr(agent)
+
+
 def test_a_path_without_an_agent_says_what_to_give(tmp_path):
     with pytest.raises(CheckpointError, match=r"checkpoint_000003"):
         load_agent(tmp_path)

@@ -14,6 +14,8 @@ from rllib_lsp.core.distributions import (
     symexp,
     symlog,
 )
+from rllib_lsp.core.settings import WorldModelSettings
+from rllib_lsp.core.world_model import kl_loss
 
 
 def test_symexp_inverts_symlog():
@@ -100,9 +102,31 @@ def test_two_hot_recovers_its_target_and_matches_a_naive_cross_entropy():
     actual = two_hot.log_prob(logits, torch.tensor(target, dtype=torch.float64)).item()
     assert actual == pytest.approx(expected, abs=1e-9)
 
-    encoded = torch.full((11,), -1e9)
+    encoded = torch.full((11,), -1e9, dtype=torch.float64)
     encoded[low], encoded[low + 1] = math.log(1 - share), math.log(share)
-    assert two_hot.mean(encoded).item() == pytest.approx(target, rel=1e-5)
+    assert two_hot.mean(encoded).item() == pytest.approx(target, rel=1e-9)
+
+
+@pytest.mark.parametrize("latent", [GaussianLatent(3), CategoricalLatent(2, 4)])
+def test_kl_loss_balances_its_gradients_and_leaves_free_bits_alone(latent):
+    """Against its definition: what trains the prior, what the posterior, and when neither."""
+    torch.manual_seed(0)
+    size = (6, latent.parameter_size)
+    posterior = (2 * torch.randn(size, dtype=torch.float64)).requires_grad_()
+    prior = (2 * torch.randn(size, dtype=torch.float64)).requires_grad_()
+    kl = latent.kl(posterior, prior)
+    free = kl.detach().sort().values[2:4].mean().item()
+    settings = WorldModelSettings(free_nats=free, dynamics_scale=0.7, representation_scale=0.2)
+    loss, divergence = kl_loss(latent, posterior, prior, settings)
+    torch.testing.assert_close(divergence, kl)
+    torch.testing.assert_close(loss, 0.9 * kl.clamp(min=free))
+
+    pure = torch.autograd.grad(kl.sum(), [posterior, prior])
+    balanced = torch.autograd.grad(loss.sum(), [posterior, prior])
+    counts = (kl > free).to(torch.float64)[:, None]
+    assert 0 < counts.sum() < 6
+    torch.testing.assert_close(balanced[0], 0.2 * pure[0] * counts)
+    torch.testing.assert_close(balanced[1], 0.7 * pure[1] * counts)
 
 
 @pytest.mark.parametrize("target", [-1e9, -22025.0, 0.0, 22025.0, 1e9])

@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from rllib_lsp.core.behaviour import draw_skills
+from rllib_lsp.core.distributions import normal_log_prob
+
 GROUPS = ("world_model", "policy", "value", "skill_predictor")
 
 
@@ -50,7 +53,7 @@ def test_a_loss_without_a_group_is_an_error(make_agent, make_batch):
 
 @pytest.mark.parametrize("latent", ["categorical", "gaussian"])
 def test_one_batch_can_be_overfitted(make_agent, make_batch, latent):
-    """Pinning test 8: every supervised loss falls to near its floor."""
+    """Pinning test 8: what the world model is taught falls to near its floor."""
     agent = make_agent(
         world_model={"latent": latent, "hidden": 48, "deterministic": 48},
         behaviour={"hidden": 48, "entropy": 0.0},
@@ -70,6 +73,25 @@ def test_one_batch_can_be_overfitted(make_agent, make_batch, latent):
     assert last["continue_loss"] < 0.05
     # A two-hot cross-entropy cannot fall below the entropy of its targets.
     assert last["reward_loss"] < 1.0 < first["reward_loss"]
+
+
+@pytest.mark.parametrize("source", ["prior", "replay", "mix"])
+def test_what_tells_nothing_of_skills_has_no_mutual_information(make_agent, source):
+    """The bound subtracts the density of what was drawn: a sharp plan adds no information."""
+    settings = make_agent(skills={"imagine": source}).settings
+    mean, std = torch.full((4000, 2, 3), 2.0), torch.full((4000, 2, 3), 0.1)
+    skills, log_prob = draw_skills(mean, std, settings)
+    first = skills[:, 0]
+    planned = (first - 2.0).abs().max(-1).values < 0.5
+    share = {"prior": 0.0, "replay": 1.0, "mix": 0.5}[source]
+    assert planned.float().mean().item() == pytest.approx(share, abs=0.05)
+    # A predictor that knows only the source of each skill has this likelihood.
+    known = torch.where(
+        planned,
+        normal_log_prob(first, mean[:, 0], std[:, 0]),
+        normal_log_prob(first, torch.zeros_like(first), torch.ones_like(first)),
+    )
+    assert (known - log_prob[:, 0]).mean().item() == pytest.approx(0.0, abs=0.02)
 
 
 def test_terminated_starts_count_for_nothing(make_agent, make_batch):

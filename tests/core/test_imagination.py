@@ -78,3 +78,4 @@ def test_return_scale_follows_the_percentile_range_and_never_amplifies():
         divisor = scale.update(returns)
     assert divisor.item() == pytest.approx(90.0, rel=1e-3)
     assert ReturnScale().update(returns / 1e6).item() == 1.0
+    assert scale.update(torch.tensor([float("nan"), 1.0])).item() == pytest.approx(90.0, rel=1e-3)

@@ -140,7 +140,14 @@ def test_what_is_seen_of_target_and_posts() -> None:
     [
         ({"layout": "maze"}, r"layout is 'maze', must be one of open, line, cove, scattered"),
         ({"target_ring": (1.0, 2.0), "layout": "line"}, r"2\.5 <= near <= far"),
-        ({"time_limit": 0}, "time_limit"),
+        ({"target_ring": 3.0}, r"target_ring is 3\.0, must be \(near, far\) in metres"),
+        ({"target_ring": (2.0, 3.0, 4.0)}, r"target_ring is \(2\.0, 3\.0, 4\.0\).*e\.g\. \(4"),
+        ({"target_ring": ("2", "5")}, r"target_ring is \('2', '5'\)"),
+        ({"target_ring": (2.0, float("inf"))}, "target_ring"),
+        ({"time_limit": 0}, "time_limit is 0, must be > 0"),
+        ({"time_limit": "20"}, "time_limit is '20'"),
+        ({"camera": "side"}, "camera is 'side', must be one of chase, top"),
+        ({"render_size": 64}, r"render_size is 64, must be \(height, width\)"),
         ({"start": "sitting"}, "upright, random"),
     ],
 )

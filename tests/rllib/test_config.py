@@ -73,7 +73,16 @@ BAD = {
         lambda c: c.environment("dm_control/walker-walk-v0", env_config={"action_repeat": 0}),
         ["action_repeat", "0"],
     ),
-    "callback": (lambda c: c.callbacks(StepCallback), ["on_episode_step", "on_sample_end"]),
+    "callback": (lambda c: c.callbacks(StepCallback), ["on_episode_step", "on_train_result"]),
+    "fragment": (
+        lambda c: c.env_runners(rollout_fragment_length="auto"),
+        ["rollout_fragment_length = 'auto'", "at least 1"],
+    ),
+    "recording": (lambda c: c.offline_data(output="somewhere"), ["output", "not supported yet"]),
+    "learner connector": (
+        lambda c: c.training(learner_connector=lambda *_: []),
+        ["connectors", "wrapper"],
+    ),
     "connector": (
         lambda c: c.env_runners(env_to_module_connector=lambda *_: []),
         ["connectors", "wrapper"],
@@ -97,7 +106,7 @@ def test_a_good_configuration_passes():
     assert config.settings().planner.candidates > config.settings().planner.elites
 
 
-@pytest.mark.parametrize("key", ["lrr", "planer", "trainingratio"])
+@pytest.mark.parametrize("key", ["lrr", "planer", "trainingratio", "env_runners", "settings"])
 def test_unknown_keys_are_refused(key):
     with pytest.raises(ValueError, match=f"no option '{key}'"):
         LSPConfig().update_from_dict({key: 1})

@@ -1,5 +1,6 @@
 """The env runner: what it records is what happened."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -123,20 +124,22 @@ def test_sample_by_timesteps_gives_chunks(make_runner):
     assert not any(chunk.is_done for chunk in chunks)
 
 
-def test_an_older_checkpoint_is_taken_over(make_runner):
-    """RLlib would skip weights with a lower number than the runner's own."""
+@pytest.mark.parametrize("number", [16, 48])
+def test_any_checkpoint_is_taken_over(make_runner, number):
+    """RLlib would skip weights whose number is not higher than the runner's own."""
     runner, _ = make_runner()
     state = runner.get_state()
     weights = {key: value + 1.0 for key, value in state["rl_module"].items()}
     runner._weights_seq_no = 48
-    runner.set_state({"rl_module": weights, "weights_seq_no": 16})
-    assert runner._weights_seq_no == 16
+    runner.set_state({"rl_module": weights, "weights_seq_no": number})
+    assert runner._weights_seq_no == number
     for key, value in runner.module.get_state().items():
         np.testing.assert_array_equal(value, weights[key], err_msg=key)
 
 
 def test_runners_hold_only_what_acting_needs(make_runner):
     runner, _ = make_runner()
+    assert "world_model" in repr(runner.module)
     names = {key.split(".")[1] for key in runner.module.get_state()}
     assert names == {"world_model", "policy", "value"}
     assert not any("decoder" in key or "slow" in key for key in runner.module.get_state())
@@ -155,3 +158,88 @@ def test_what_a_task_says_of_an_episode_is_logged():
     assert info["path_length"] > 0
     assert info["final_distance"] == info["distance"]
     assert "frames" not in info
+
+
+class Fragile(gym.Env):
+    """Observes its step, ends by its task after 5, and raises once when `fails` says so."""
+
+    observation_space = gym.spaces.Box(0, 100, (1,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    fails = False
+
+    def __init__(self, _=None):
+        self._step = 0
+
+    def reset(self, *, seed=None, options=None):
+        self._step = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._step += 1
+        if Fragile.fails and self._step == 3:
+            Fragile.fails = False
+            raise RuntimeError("the cable came off")
+        observation = np.array([self._step], np.float32)
+        nested = {"r": 1.0, "text": "x"}
+        return observation, 1.0, self._step == 5, False, {"nested": nested, "half": 0.5}
+
+
+def fragile_runner(**options):
+    config = LSPConfig().environment(Fragile).training(size="tiny").fault_tolerance(**options)
+    config.validate()
+    return LSPEnvRunner(config=config, worker_index=0, num_workers=0)
+
+
+def test_the_end_of_a_task_is_terminated_and_the_next_row_is_first():
+    runner = fragile_runner()
+    fragment, metrics = runner.sample_fragment(12, True)
+    rows = fragment.rows
+    np.testing.assert_array_equal(rows[OBSERVATION][0, :, 0], [0, 1, 2, 3, 4, 5] * 2)
+    np.testing.assert_array_equal(
+        rows["terminated"][0], [False] * 5 + [True] + [False] * 5 + [True]
+    )
+    np.testing.assert_array_equal(rows["is_first"][0], ([True] + [False] * 5) * 2)
+    np.testing.assert_array_equal(rows["reward"][0], [0, 1, 1, 1, 1, 1] * 2)
+    assert not rows["truncated"].any()
+    assert fragment.decisions == 10
+    assert {key: value.peek() for key, value in metrics["info"].items()} == {"half": 0.5}
+
+
+def test_after_an_exception_a_runner_begins_anew_and_its_fragments_do_not_join(monkeypatch):
+    runner = fragile_runner()
+    first, _ = runner.sample_fragment(2, True)
+    monkeypatch.setattr(Fragile, "fails", True)
+    with pytest.raises(RuntimeError):
+        runner.sample_fragment(4, True)
+    after, _ = runner.sample_fragment(4, True)
+    assert after.number == first.number + 2
+    assert after.rows["is_first"][0, 0]
+    np.testing.assert_array_equal(after.rows[OBSERVATION][0, :, 0], [0, 1, 2, 3])
+
+
+def test_a_failed_environment_is_rebuilt_if_so_configured(monkeypatch):
+    runner = fragile_runner(restart_failed_sub_environments=True)
+    first, _ = runner.sample_fragment(2, True)
+    monkeypatch.setattr(Fragile, "fails", True)
+    after, _ = runner.sample_fragment(4, True)
+    assert after.number > first.number + 1
+    np.testing.assert_array_equal(after.rows[OBSERVATION][0, :, 0], [0, 1, 2, 3])
+    again, _ = runner.sample_fragment(2, True)
+    assert again.number == after.number + 1
+    np.testing.assert_array_equal(again.rows[OBSERVATION][0, :, 0], [4, 5])
+
+
+def test_evaluations_see_new_starts_every_time(make_runner):
+    runner, _ = make_runner(envs=1)
+    starts = [runner.sample(num_episodes=1)[0].get_observations(0) for _ in range(2)]
+    assert not np.array_equal(*starts)
+
+
+def test_asynchronous_vectors_are_built_when_asked_for(tiny):
+    config = tiny().env_runners(gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
+    config.validate()
+    runner = LSPEnvRunner(config=config, worker_index=0, num_workers=0)
+    assert isinstance(runner.env, gym.vector.AsyncVectorEnv)
+    fragment, _ = runner.sample_fragment(3, True)
+    assert fragment.decisions == 6
+    runner.stop()

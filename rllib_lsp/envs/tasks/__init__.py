@@ -2,7 +2,7 @@
 
 Registered by entry point: importing this imports no simulator. Every task of a family has
 the same observation and action spaces, so that a world model transfers between them.
-The keyword arguments of all of them are the fields of ``navigation.Task``.
+The keyword arguments of all of them are the fields of ``task.Task``.
 """
 
 from __future__ import annotations

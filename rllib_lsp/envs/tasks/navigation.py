@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +15,18 @@ from gymnasium import spaces
 
 from rllib_lsp.envs.tasks import layouts
 from rllib_lsp.envs.tasks.metrics import EpisodeMetrics
+from rllib_lsp.envs.tasks.path_overlay import PathOverlay
 from rllib_lsp.envs.tasks.rewards import REWARDS
+from rllib_lsp.envs.tasks.task import Task
 
 HERE = Path(__file__).parent
 ASSETS = {**common.ASSETS, "arena.xml": (HERE / "arena.xml").read_bytes()}
 
-STARTS = ("upright", "random")
 NEAREST_POSTS = 4
 _NO_POSTS = np.tile(np.array([0, 0, 1], np.float32), (NEAREST_POSTS, 1))
 _POST_CENTRE = 0.4  # m above the floor
 # 64 x 64 pixels in software, one core: 6 frames/s, 17 without shadows, 29 without both.
 _PLAIN = {"shadow": False, "reflection": False}
-
-
-@dataclass(frozen=True)
-class Task:
-    """The options of every task; keyword arguments of ``make_env``.
-
-    Raises:
-        ValueError: a name that does not exist, or a number out of range.
-    """
-
-    reward: str = "reach"  # walk, reach, sparse, none
-    layout: str = "open"  # open, line, cove, scattered
-    start: str = "upright"  # upright with any heading, or any orientation at all
-    target_ring: tuple[float, float] = (2.0, 5.0)  # m, distance of the target from the start
-    time_limit: float = 20.0  # s
-    observe_posts: bool = True  # else the posts are felt but not seen: same spaces, blank values
-    camera: str = "chase"  # or top
-    render_size: tuple[int, int] = (240, 320)  # height, width
-
-    def __post_init__(self) -> None:
-        choices = {"reward": tuple(REWARDS), "layout": tuple(layouts.LAYOUTS), "start": STARTS}
-        for name, valid in choices.items():
-            if getattr(self, name) not in valid:
-                value = getattr(self, name)
-                raise ValueError(f"{name} is {value!r}, must be one of {', '.join(valid)}")
-        walled = self.layout in ("line", "cove")
-        lowest = layouts.NEAREST_WALLED_TARGET if walled else 0.0
-        near, far = self.target_ring
-        if not lowest <= near <= far:
-            raise ValueError(
-                f"target_ring is {self.target_ring}, must be (near, far) with "
-                f"{lowest} <= near <= far for layout {self.layout!r}"
-            )
-        if not self.time_limit > 0:
-            raise ValueError(f"time_limit is {self.time_limit}, must be > 0 seconds")
 
 
 class Navigation(gymnasium.Env):
@@ -97,6 +62,7 @@ class Navigation(gymnasium.Env):
         self._rotation = physics.data.xmat[body].reshape(3, 3)
         self._target = np.zeros(2)
         self._posts = np.empty((0, 2))
+        self._path: PathOverlay | None = None
         self.action_space = _action_space(physics)
         self.observation_space = spaces.Dict(
             {
@@ -139,6 +105,8 @@ class Navigation(gymnasium.Env):
         position, distance = self._whereabouts()
         self._metrics = EpisodeMetrics(position, self._timestep)
         self._still_return = self._limit * self._reward(1.0, 0.0, distance)
+        if self.render_mode and self.task.draw_path:
+            self._path = PathOverlay(position)
         return self._observation(), {"position": position, "distance": distance}
 
     def step(
@@ -150,6 +118,8 @@ class Navigation(gymnasium.Env):
         position, distance = self._whereabouts()
         upright, speed = self._upright(), self._speed()
         self._metrics.add(position, distance, upright, speed)
+        if self._path:
+            self._path.add(position)
         info: dict[str, Any] = {"position": position, "distance": distance}
         truncated = self._steps >= self._limit
         if truncated:
@@ -157,18 +127,31 @@ class Navigation(gymnasium.Env):
         reward = self._reward(upright, speed, distance)
         return self._observation(), reward, False, truncated, info
 
+    def mark_skill(self) -> None:
+        """A new skill begins: the pictures show the path from here in another colour."""
+        if self._path:
+            self._path.mark()
+
     def render(self) -> np.ndarray | None:
-        """The frame (height, width, 3) of uint8 that ``task.camera`` sees."""
+        """The frame (height, width, 3) of uint8 that ``task.camera`` sees, with the path."""
         if self.render_mode is None:
             return None
         height, width = self.task.render_size
         frame = self.physics.render(
-            height, width, self.task.camera, render_flag_overrides=dict(_PLAIN)
+            height,
+            width,
+            self.task.camera,
+            render_flag_overrides=dict(_PLAIN),
+            scene_callback=self._draw_path,
         )
         return np.ascontiguousarray(frame)
 
     def close(self) -> None:
         self.physics.free()
+
+    def _draw_path(self, physics: mujoco.Physics, scene: Any) -> None:
+        if self._path:
+            self._path.draw(scene)
 
     def _place_target_and_posts(self) -> None:
         # mocap body 0 is the target; the others are the posts, parked by the reset.

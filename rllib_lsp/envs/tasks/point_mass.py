@@ -15,7 +15,8 @@ import numpy as np
 from dm_control import mujoco
 from gymnasium import spaces
 
-from rllib_lsp.envs.tasks.navigation import ASSETS, HERE, Navigation, Task
+from rllib_lsp.envs.tasks.navigation import ASSETS, HERE, Navigation
+from rllib_lsp.envs.tasks.task import Task
 
 
 class PointMass(Navigation):

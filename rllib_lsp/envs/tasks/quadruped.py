@@ -11,7 +11,8 @@ from gymnasium import spaces
 from lxml import etree  # type: ignore[import-untyped]
 from mujoco import mj_fwdPosition, mjtJoint, mjtSensor
 
-from rllib_lsp.envs.tasks.navigation import ASSETS, Navigation, Task
+from rllib_lsp.envs.tasks.navigation import ASSETS, Navigation
+from rllib_lsp.envs.tasks.task import Task
 
 
 class Quadruped(Navigation):
