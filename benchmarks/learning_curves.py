@@ -1,10 +1,11 @@
 """Collect the runs of one experiment into a results file and a picture.
 
-    python benchmarks/learning_curves.py NAME TRIAL_DIR [TRIAL_DIR ...] [--floor-episodes 8]
+    python benchmarks/learning_curves.py NAME TRIAL_DIR [TRIAL_DIR ...] [--episodes 8]
 
-Writes benchmarks/results/NAME.json (every seed's curve, settings, versions, and the returns of
-a random policy and of the untrained agent) and docs/images/NAME.png, each seed thin, their mean
-thick. Runs that have not reached their budget are marked as such.
+Writes benchmarks/results/NAME.json (every seed's curve, settings and versions; the returns of
+its last checkpoint, of a random policy and of untrained agents on the same fresh starts) and
+docs/images/NAME.png, each seed thin, their mean thick. Runs that have not reached their budget
+are marked as such.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("trials", nargs="+", type=Path)
-    parser.add_argument("--floor-episodes", type=int, default=8)
+    parser.add_argument("--episodes", type=int, default=8)
     arguments = parser.parse_args()
     runs = [read_run(trial) for trial in arguments.trials]
+    for run, trial in zip(runs, arguments.trials, strict=True):
+        run["last_checkpoint"] = play_checkpoint(run["environment"], trial, arguments.episodes)
     results = {
         "experiment": arguments.name,
         "environment": runs[0]["environment"],
         "settings": runs[0].pop("settings"),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": git_commit(),
-        "floors": floors(runs[0]["environment"], arguments.floor_episodes),
+        "floors": floors(runs[0]["environment"], arguments.episodes),
         "runs": runs,
     }
     for run in runs[1:]:
@@ -115,6 +118,25 @@ def floors(environment: dict[str, Any], episodes: int) -> dict[str, Any]:
     }
 
 
+def play_checkpoint(
+    environment: dict[str, Any], trial: Path, episodes: int
+) -> dict[str, float] | None:
+    """Returns of a run's last checkpoint, acting outside Ray and without exploration."""
+    from rllib_lsp import load_agent, make_env
+
+    checkpoints = sorted(trial.glob("checkpoint_*"))
+    if not checkpoints:
+        return None
+    agent = load_agent(checkpoints[-1], seed=0)
+    env = make_env(environment["id"], **environment["config"])
+
+    def play(seed: int) -> float:
+        agent.reset()
+        return episode(env, agent.act, seed)
+
+    return statistics([play(seed) for seed in range(episodes)])
+
+
 def episode(env: Any, act: Any, seed: int) -> float:
     observation, _ = env.reset(seed=1_000 + seed)
     total, done = 0.0, False
@@ -172,7 +194,8 @@ def print_table(results: dict[str, Any]) -> None:
         unfinished = "" if run["reached_its_budget"] else "  stopped before its budget"
         print(
             f"{run['seed']:>5} {run['frames']:>8,.0f} {values[-1]:>7.1f} {max(values):>7.1f} "
-            f"{run['training_ratio']:>7.2f} {run['wall_time_s'] / 60:>8.1f}{unfinished}"
+            f"{run['training_ratio']:>7.2f} {run['wall_time_s'] / 60:>8.1f}  "
+            f"last checkpoint: {run['last_checkpoint']}{unfinished}"
         )
     for name, floor in results["floors"].items():
         print(f"{name}: {floor['mean']} ± {floor['std']} over {floor['episodes']} episodes")
