@@ -259,8 +259,13 @@ class LSPConfig(AlgorithmConfig):
             )
         if self.output:
             self._value_error(f"output = {self.output!r}: recording is not supported yet.")
-        if str(self.gym_env_vectorize_mode).endswith("vector_entry_point"):
-            self._value_error("gym_env_vectorize_mode: choose sync or async.")
+        if gym.VectorizeMode(self.gym_env_vectorize_mode) != gym.VectorizeMode.SYNC:
+            # Forking a process that runs Ray's threads can hang, besides.
+            self._value_error(
+                f"gym_env_vectorize_mode = {self.gym_env_vectorize_mode!r}: LSP steps a runner's "
+                f"environments in one process ('sync'), which costs less than messages between "
+                f"processes. To use more cores, raise num_env_runners."
+            )
         classes = self.callbacks_class
         for cls in classes if isinstance(classes, list | tuple) else [classes]:
             for name in RUNNER_CALLBACKS:

@@ -29,10 +29,6 @@ from rllib_lsp.replay import Rows
 
 EVALUATION_SEED = 1_000_000
 """Evaluation environments are other ones than those that are trained in."""
-VECTORS = {
-    gym.VectorizeMode.SYNC: gym.vector.SyncVectorEnv,
-    gym.VectorizeMode.ASYNC: gym.vector.AsyncVectorEnv,
-}
 NUM_FRAMES = "num_frames_sampled"
 NUM_FRAMES_LIFETIME = "num_frames_sampled_lifetime"
 PLANNER_GAIN = "planner_gain"
@@ -87,8 +83,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             config.env_config, worker_index=self.worker_index, num_workers=self.num_workers
         )
         self.num_envs = config.num_envs_per_env_runner
-        vector = VECTORS[gym.VectorizeMode(config.gym_env_vectorize_mode)]
-        self.env = vector([lambda: build_env(config, context)] * self.num_envs)
+        self.env = gym.vector.SyncVectorEnv([lambda: build_env(config, context)] * self.num_envs)
         self._needs_initial_reset, self._is_seeded = True, False
 
     @property

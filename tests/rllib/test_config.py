@@ -78,6 +78,10 @@ BAD = {
         lambda c: c.env_runners(rollout_fragment_length="auto"),
         ["rollout_fragment_length = 'auto'", "at least 1"],
     ),
+    "vector": (
+        lambda c: c.env_runners(gym_env_vectorize_mode="async"),
+        ["gym_env_vectorize_mode = 'async'", "raise num_env_runners"],
+    ),
     "recording": (lambda c: c.offline_data(output="somewhere"), ["output", "not supported yet"]),
     "learner connector": (
         lambda c: c.training(learner_connector=lambda *_: []),

@@ -233,13 +233,3 @@ def test_evaluations_see_new_starts_every_time(make_runner):
     runner, _ = make_runner(envs=1)
     starts = [runner.sample(num_episodes=1)[0].get_observations(0) for _ in range(2)]
     assert not np.array_equal(*starts)
-
-
-def test_asynchronous_vectors_are_built_when_asked_for(tiny):
-    config = tiny().env_runners(gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
-    config.validate()
-    runner = LSPEnvRunner(config=config, worker_index=0, num_workers=0)
-    assert isinstance(runner.env, gym.vector.AsyncVectorEnv)
-    fragment, _ = runner.sample_fragment(3, True)
-    assert fragment.decisions == 6
-    runner.stop()
