@@ -23,8 +23,7 @@ from rllib_lsp.core.agent import Agent
 from rllib_lsp.envs import env_seed
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.episodes import to_episodes
-from rllib_lsp.lsp.rl_module import OBSERVATION_PREFIX
-from rllib_lsp.lsp.spaces import named
+from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, named
 from rllib_lsp.replay import Rows
 
 EVALUATION_SEED = 1_000_000

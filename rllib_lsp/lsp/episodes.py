@@ -9,9 +9,8 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_lsp.core.saved_agent import SINGLE_KEY
+from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 from rllib_lsp.replay import Rows
-
-PREFIX = "observation."
 
 
 def to_episodes(rows: Rows, arrival: Rows, env: Any) -> list[SingleAgentEpisode]:
@@ -34,15 +33,15 @@ def to_episodes(rows: Rows, arrival: Rows, env: Any) -> list[SingleAgentEpisode]
 
 
 def _episode(rows: Rows, env: Any) -> SingleAgentEpisode:
-    observations = {key: value for key, value in rows.items() if key.startswith(PREFIX)}
-    names = [key.removeprefix(PREFIX) for key in observations]
+    observations = {key: value for key, value in rows.items() if key.startswith(OBSERVATION_PREFIX)}
+    names = [key.removeprefix(OBSERVATION_PREFIX) for key in observations]
     single = names == [SINGLE_KEY]
     count = len(rows["reward"])
     return SingleAgentEpisode(
         observations=[
-            observations[PREFIX + SINGLE_KEY][t]
+            observations[OBSERVATION_PREFIX + SINGLE_KEY][t]
             if single
-            else {name: observations[PREFIX + name][t] for name in names}
+            else {name: observations[OBSERVATION_PREFIX + name][t] for name in names}
             for t in range(count)
         ],
         actions=list(rows["action"][1:]),

@@ -15,12 +15,10 @@ from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.saved_agent import FILE_NAME, save_agent
 from rllib_lsp.core.settings import PARTS, build_settings
 from rllib_lsp.core.world_model import Batch
-from rllib_lsp.lsp.spaces import action_size, named, observation_spec
+from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, action_size, named, observation_spec
 
 LOSSES = "losses"
 METRICS = "metrics"
-OBSERVATION_PREFIX = "observation."
-"""Replay and batches are flat: each observation vector is a column of its own."""
 
 
 class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):

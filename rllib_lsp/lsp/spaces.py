@@ -10,6 +10,9 @@ import numpy as np
 
 from rllib_lsp.core.saved_agent import SINGLE_KEY
 
+OBSERVATION_PREFIX = "observation."
+"""Replay and batches are flat: each observation vector is a column of its own."""
+
 
 class SpaceError(ValueError):
     """An observation or action space that the algorithm cannot learn from yet."""
