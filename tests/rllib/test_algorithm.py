@@ -101,13 +101,16 @@ def test_a_lost_runner_is_replaced_and_training_goes_on(build, tiny):
 def test_remote_runners_act_with_what_was_learned(build, tiny):
     algorithm = build(tiny().env_runners(num_env_runners=2, num_envs_per_env_runner=2))
     algorithm.train()
-    algorithm.env_runner_group.sync_weights(
-        from_worker_or_learner_group=algorithm.learner_group, inference_only=True
-    )
-    states = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.module.get_state(), local_env_runner=False
-    )
     learned = weights_of_learner(algorithm)
+    # RLlib sends a runner no weights while earlier ones wait in its queue; reading the states
+    # empties the queues, so a few rounds of what every training step does must arrive.
+    for _ in range(4):
+        algorithm.env_runner_group.sync_weights(
+            from_worker_or_learner_group=algorithm.learner_group, inference_only=True
+        )
+        states = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: runner.module.get_state(), local_env_runner=False
+        )
     assert len(states) == 2
     for state in states:
         assert_same(state, {key: learned[key] for key in state})
