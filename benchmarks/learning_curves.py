@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("trials", nargs="+", type=Path)
     parser.add_argument("--episodes", type=int, default=8)
+    parser.add_argument("--commit", default=git_commit(), help="of the code that ran")
+    parser.add_argument("--note", default="", help="what a reader has to know of these runs")
     arguments = parser.parse_args()
     runs = [read_run(trial) for trial in arguments.trials]
     for run, trial in zip(runs, arguments.trials, strict=True):
@@ -43,7 +45,8 @@ def main() -> None:
         "environment": runs[0]["environment"],
         "settings": runs[0].pop("settings"),
         "versions": {name: version(name) for name in PACKAGES},
-        "commit": git_commit(),
+        "commit": arguments.commit,
+        "note": arguments.note,
         "floors": floors(runs[0]["environment"], arguments.episodes),
         "runs": runs,
     }
