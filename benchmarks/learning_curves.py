@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-FRAMES = "env_runners/num_frames_sampled_lifetime"
 PACKAGES = ("rllib-lsp", "ray", "torch", "dm_control", "mujoco", "gymnasium")
 SETTINGS = (
     "size", "world_model", "skills", "behaviour", "planner", "training_ratio", "batch_size",
@@ -35,11 +34,13 @@ def main() -> None:
     parser.add_argument("trials", nargs="+", type=Path)
     parser.add_argument("--episodes", type=int, default=8)
     parser.add_argument("--commit", default=git_commit(), help="of the code that ran")
+    parser.add_argument("--until", type=int, help="leave out what came after so many frames")
     parser.add_argument("--note", default="", help="what a reader has to know of these runs")
     arguments = parser.parse_args()
-    runs = [read_run(trial) for trial in arguments.trials]
-    for run, trial in zip(runs, arguments.trials, strict=True):
-        run["last_checkpoint"] = play_checkpoint(run["environment"], trial, arguments.episodes)
+    runs = [read_run(trial, arguments.until or float("inf")) for trial in arguments.trials]
+    for run in runs:
+        checkpoint = run.pop("checkpoint")
+        run["last_checkpoint"] = play(run["environment"], checkpoint, arguments.episodes)
     results = {
         "experiment": arguments.name,
         "environment": runs[0]["environment"],
@@ -59,21 +60,25 @@ def main() -> None:
     print_table(results)
 
 
-def read_run(trial: Path) -> dict[str, Any]:
-    """One seed's curve from a trial directory of `rllib train`."""
+def read_run(trial: Path, until: float) -> dict[str, Any]:
+    """One seed's curve, up to some frames, from a trial directory of `rllib train`."""
     from rllib_lsp.plots.curves import LearningCurve, read_results
 
     config = json.loads((trial / "params.json").read_text())
-    results = read_results(trial)
+    everything = read_results(trial)
+    results = [result for result in everything if frames_of(result) <= until]
     curve, last = LearningCurve.of(results), results[-1]
     summary = trial / "summary.json"
-    status = json.loads(summary.read_text())["status"] if summary.exists() else "UNFINISHED"
+    finished = summary.exists() and json.loads(summary.read_text())["status"] == "TERMINATED"
     runners = last["env_runners"]
+    # A checkpoint does not say at which frame it was made: played only if nothing is cut off.
+    checkpoints = sorted(trial.glob("checkpoint_*")) if len(results) == len(everything) else []
     return {
         "environment": {"id": config["env"], "config": config["env_config"]},
         "settings": {key: config.get(key) for key in SETTINGS},
         "seed": config["seed"],
-        "reached_its_budget": status == "TERMINATED",
+        "reached_its_budget": finished or len(results) < len(everything),
+        "checkpoint": checkpoints[-1] if checkpoints else None,
         "frames": runners["num_frames_sampled_lifetime"],
         "decisions": runners["num_env_steps_sampled_lifetime"],
         "updates": last["replay"]["updates_lifetime"],
@@ -82,6 +87,10 @@ def read_run(trial: Path) -> dict[str, Any]:
         "training_returns": rounded(curve.training),
         "evaluation_returns": rounded(curve.evaluation),
     }
+
+
+def frames_of(result: dict[str, Any]) -> int:
+    return result["env_runners"]["num_frames_sampled_lifetime"]
 
 
 def rounded(points: list[tuple[float, float]]) -> list[tuple[int, float]]:
@@ -121,23 +130,22 @@ def floors(environment: dict[str, Any], episodes: int) -> dict[str, Any]:
     }
 
 
-def play_checkpoint(
-    environment: dict[str, Any], trial: Path, episodes: int
+def play(
+    environment: dict[str, Any], checkpoint: Path | None, episodes: int
 ) -> dict[str, float] | None:
-    """Returns of a run's last checkpoint, acting outside Ray and without exploration."""
+    """Returns of a checkpoint, acting outside Ray and without exploration."""
     from rllib_lsp import load_agent, make_env
 
-    checkpoints = sorted(trial.glob("checkpoint_*"))
-    if not checkpoints:
+    if checkpoint is None:
         return None
-    agent = load_agent(checkpoints[-1], seed=0)
+    agent = load_agent(checkpoint, seed=0)
     env = make_env(environment["id"], **environment["config"])
 
-    def play(seed: int) -> float:
+    def fresh(seed: int) -> float:
         agent.reset()
         return episode(env, agent.act, seed)
 
-    return statistics([play(seed) for seed in range(episodes)])
+    return statistics([fresh(seed) for seed in range(episodes)])
 
 
 def episode(env: Any, act: Any, seed: int) -> float:
