@@ -193,7 +193,8 @@ def test_not_finite_reward_and_action() -> None:
 def test_huge_but_finite_observations_pass() -> None:
     inner = Scripted()
     inner.values = {"a": np.zeros((2, 2)), "b": np.array(1e30)}
-    wrap(inner).reset()
+    observation, _ = wrap(inner).reset()
+    assert observation.max() == np.float32(1e30)
 
 
 def test_wrong_shape_and_bad_repeat() -> None:
