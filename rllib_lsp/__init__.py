@@ -10,11 +10,12 @@ from typing import Any
 _HOMES = {
     "LSP": "rllib_lsp.lsp.algorithm",
     "LSPConfig": "rllib_lsp.lsp.config",
+    "TaskMetrics": "rllib_lsp.callbacks",
     "load_agent": "rllib_lsp.core.saved_agent",
     "make_env": "rllib_lsp.envs",
 }
 
-__all__ = ["LSP", "LSPConfig", "load_agent", "make_env"]
+__all__ = ["LSP", "LSPConfig", "TaskMetrics", "load_agent", "make_env"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""RLlib's own PPO trains on a task of this package: two small iterations of its tuned example."""
+"""RLlib's own PPO trains on a task of this package: two small iterations of its tuned example.
+
+Its results hold the metrics of the task, which ``TaskMetrics`` logs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,17 @@ from typer.testing import CliRunner
 
 from rllib_lsp.cli.app import app
 
+TASK_METRICS = {
+    "distance",
+    "final_distance",
+    "forward_velocity",
+    "path_length",
+    "still_return",
+    "success",
+    "time_to_target",
+    "upright_fraction",
+    "visited_cells",
+}
 EXAMPLE = Path(__file__).parents[2] / "tuned_examples" / "ppo-point-reach.yaml"
 
 
@@ -27,3 +41,7 @@ def test_ppo_trains_on_the_point_mass(tmp_path: Path) -> None:
     for runner in runners:
         assert runner["episode_len_mean"] == 200
         assert math.isfinite(runner["episode_return_mean"])
+        info = runner["info"]
+        assert set(info) == TASK_METRICS
+        assert 0 <= info["success"] <= 1
+        assert info["final_distance"] == info["distance"] > 0
