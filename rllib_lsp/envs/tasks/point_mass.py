@@ -30,14 +30,18 @@ class PointMass(Navigation):
 
     def __init__(self, render_mode: str | None = None, **task: Any):
         physics = mujoco.Physics.from_xml_string((HERE / "point_mass.xml").read_text(), ASSETS)
+        # Views into the simulator's memory.
+        self._place, self._velocity = physics.data.qpos, physics.data.qvel
         super().__init__(physics, "body", 0.1, Task(**task), render_mode)
 
     def _body_spaces(self) -> dict[str, spaces.Space]:
         return {key: spaces.Box(-np.inf, np.inf, (2,)) for key in ("position", "velocity")}
 
     def _body_observation(self) -> dict[str, np.ndarray]:
-        data = self.physics.data
-        return {"position": data.qpos.astype(np.float32), "velocity": data.qvel.astype(np.float32)}
+        return {
+            "position": self._place.astype(np.float32),
+            "velocity": self._velocity.astype(np.float32),
+        }
 
     def _place_body(self) -> None:
         pass  # the reset has put it at the origin, and it has no orientation
@@ -46,4 +50,4 @@ class PointMass(Navigation):
         return 1.0
 
     def _speed(self) -> float:
-        return math.hypot(*self.physics.data.qvel)
+        return math.hypot(*self._velocity.tolist())
