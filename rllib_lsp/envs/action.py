@@ -37,6 +37,8 @@ class UnitActions(gymnasium.ActionWrapper, RecordConstructorArgs):
         low, high = native.low.astype(np.float64), native.high.astype(np.float64)
         self._centre = (low + high) / 2
         self._half_width = (high - low) / 2
+        # As in most of dm_control's suite: then there is nothing to scale.
+        self._is_unit = bool((low == -1.0).all() and (high == 1.0).all())
         self._dtype = native.dtype
 
     @staticmethod
@@ -46,7 +48,8 @@ class UnitActions(gymnasium.ActionWrapper, RecordConstructorArgs):
 
     def action(self, action: np.ndarray) -> np.ndarray:
         unit = np.minimum(np.maximum(action, -1.0), 1.0)  # np.clip takes twice as long
-        return (self._centre + self._half_width * unit).astype(self._dtype, copy=False)
+        scaled = unit if self._is_unit else self._centre + self._half_width * unit
+        return scaled.astype(self._dtype, copy=False)
 
 
 class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):

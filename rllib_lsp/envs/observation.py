@@ -52,11 +52,9 @@ class FlatObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
     def observation(self, observation: dict[str, Any]) -> np.ndarray:
         # gymnasium's FlattenObservation walks the space again on every step.
+        parts = [observation[key] for key in self.slices]
         vector = np.empty(self._size, np.float32)
-        for key, part in self.slices.items():
-            value = observation[key]
-            vector[part] = np.ravel(value) if np.ndim(value) > 1 else value
-        return vector
+        return np.concatenate(parts, axis=None, out=vector, casting="same_kind")
 
 
 class DictObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
