@@ -14,8 +14,9 @@ from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 class TaskMetrics(RLlibCallback):
     """Brings what an environment says of an episode in its last ``info`` into the results.
 
-    Every number in it is logged as ``env_runners/info/<name>``, its mean over the last
-    ``metrics_num_episodes_for_smoothing`` episodes. For RLlib's own algorithms, one agent per
+    Every number in it is logged as ``env_runners/info/<name>``: as with the return, the mean over
+    the episodes that ended since the last result, at most
+    ``metrics_num_episodes_for_smoothing`` of them. For RLlib's own algorithms, one agent per
     environment: LSP logs the same by itself, and takes no callbacks of episodes.
     """
 
