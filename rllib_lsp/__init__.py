@@ -10,12 +10,26 @@ from typing import Any
 _HOMES = {
     "LSP": "rllib_lsp.lsp.algorithm",
     "LSPConfig": "rllib_lsp.lsp.config",
+    "DreamerConfig": "rllib_lsp.lsp.baselines",
+    "FixedPolicyConfig": "rllib_lsp.lsp.baselines",
+    "PlaNetConfig": "rllib_lsp.lsp.baselines",
+    "RandomSkillsConfig": "rllib_lsp.lsp.baselines",
     "TaskMetrics": "rllib_lsp.callbacks",
     "load_agent": "rllib_lsp.core.saved_agent",
     "make_env": "rllib_lsp.envs",
 }
 
-__all__ = ["LSP", "LSPConfig", "TaskMetrics", "load_agent", "make_env"]
+__all__ = [
+    "LSP",
+    "DreamerConfig",
+    "FixedPolicyConfig",
+    "LSPConfig",
+    "PlaNetConfig",
+    "RandomSkillsConfig",
+    "TaskMetrics",
+    "load_agent",
+    "make_env",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -128,3 +128,25 @@ def test_misuse_is_named(tmp_path, act, message):
     replay.add(0, fragment(0, 0, 10))
     with pytest.raises(ReplayError, match=message):
         act(replay, tmp_path)
+
+
+def test_every_column_keeps_its_type(tmp_path):
+    def images(count, start=0):
+        shades = np.arange(start, start + count, dtype=np.uint8)
+        rows = {"pixels": np.broadcast_to(shades[:, None, None, None], (count, 8, 8, 3)).copy()}
+        return rows | {"is_first": shades == start, "reward": shades.astype(np.float32)}
+
+    types = {"pixels": np.uint8, "is_first": bool, "reward": np.float32}
+    replay = SequenceReplay(40, seed=0)
+    replay.add(0, images(30))
+    replay.add(0, images(30, start=30))
+    replay.save(tmp_path)
+    restored = SequenceReplay(40, seed=1)
+    restored.load(tmp_path)
+    restored.add(0, images(3, start=60))
+    for one in (replay, restored):
+        sample = one.sample(8, 3)
+        assert {key: value.dtype for key, value in sample.items()} == types
+        assert sample["pixels"].shape == (8, 3, 8, 8, 3)
+        np.testing.assert_array_equal(sample["pixels"][:, :, 0, 0, 0], sample["reward"])
+    assert replay.nbytes == 40 * (8 * 8 * 3 + 1 + 4)

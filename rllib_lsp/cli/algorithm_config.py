@@ -88,6 +88,15 @@ def check_config(
         _build(document, path, literal, default)
 
 
+def describe(config: dict[str, Any], default: AlgorithmConfig) -> str:
+    """All options as they are resolved, if the algorithm's config can say so; else nothing."""
+    if not hasattr(default, "describe"):
+        return ""
+    first = default.copy(copy_frozen=False)
+    first.update_from_dict(copy.deepcopy(next(iter(samples(config)))))
+    return first.describe()
+
+
 def valid_keys(default: AlgorithmConfig) -> set[str]:
     """Attributes and working properties of the config, and the keys RLlib translates."""
     kind = type(default)
@@ -96,7 +105,8 @@ def valid_keys(default: AlgorithmConfig) -> set[str]:
         for name in dir(kind)
         if isinstance(getattr(kind, name), property) and _is_alive(default, name)
     }
-    return {*vars(default), *properties, *TRANSLATED} - {"_is_frozen", "algo_class", *OLD_NAMES}
+    translated = {*TRANSLATED, *getattr(kind, "TRANSLATED_KEYS", ())}
+    return {*vars(default), *properties, *translated} - {"_is_frozen", "algo_class", *OLD_NAMES}
 
 
 def _is_alive(default: AlgorithmConfig, name: str) -> bool:

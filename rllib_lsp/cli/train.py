@@ -62,6 +62,7 @@ def train_file(
 
 
 def _train(document: Document, options: Options) -> None:
+    from rllib_lsp.cli.algorithm_config import describe
     from rllib_lsp.cli.execute import quieten, ray_session
     from rllib_lsp.cli.experiment import check_experiments
 
@@ -70,6 +71,8 @@ def _train(document: Document, options: Options) -> None:
     experiments = check_experiments(document)
     for experiment in experiments:
         _announce(experiment)
+        if options.dry_run:
+            typer.echo(describe(experiment.config, experiment.algorithm.get_default_config()))
     if not options.dry_run:
         with ray_session(options):
             _run_all(experiments, options)

@@ -1,8 +1,8 @@
-"""The agent: its networks, how it acts and what it learns from a batch.
+"""The agent that acts: filter, skill clock, planning, policy.
 
-`Agent.act` is the one acting path (filter, skill clock, plan, policy), used by the RLlib env
-runner, by the RLModule's forward methods and outside Ray alike. What an agent keeps between
-two calls is an explicit `Carry`, batched over environments.
+`Agent.act` is the one acting path, used by the RLlib env runner, by the RLModule's forward
+methods and outside Ray alike. What an agent keeps between two calls is an explicit `Carry`,
+batched over environments.
 """
 
 from __future__ import annotations
@@ -10,63 +10,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rllib_lsp.core.behaviour import behaviour_losses, draw_skills, evaluate
+from rllib_lsp.core.behaviour import discounts, imagined_reward
 from rllib_lsp.core.distributions import sample_normal
-from rllib_lsp.core.encoder import ObservationSpec
-from rllib_lsp.core.imagination import ReturnScale, imagine
-from rllib_lsp.core.planner import Plan, plan_skills
-from rllib_lsp.core.policy import Policy, Value
+from rllib_lsp.core.imagination import Trajectory, imagine, lambda_return
+from rllib_lsp.core.models import Models
+from rllib_lsp.core.planner import Plan, Proposals, plan_skills
+from rllib_lsp.core.policy import Policy
 from rllib_lsp.core.rssm import State
-from rllib_lsp.core.settings import Settings
-from rllib_lsp.core.skills import SkillPredictor
-from rllib_lsp.core.world_model import Batch, WorldModel
+from rllib_lsp.core.skills import draw_durations, tell, tell_schedule
 
 Carry = dict[str, Tensor]
 """What is kept between two decisions of N environments: `deterministic` (N, H), `stochastic`
 (N, X), `action` (N, A) last taken, `skill` (N, Z), `steps_left` (N,) decisions for which the
-skill is still held, `plan_mean` and `plan_std` (N, S, Z), the current skill first."""
+skill is still held, `held` (N,) decisions since it was chosen, `plan_mean` and `plan_std`
+(N, S, Z), the current skill first. Where actions are planned, they stand for skills."""
 
 
-PARAMETER_GROUPS = ("world_model", "policy", "value", "skill_predictor")
-"""What has a loss and an optimizer of its own; names of the agent's parts."""
-
-
-class Agent(nn.Module):
-    """World model, skill policy, value and skill predictor of one task."""
-
-    def __init__(self, spec: ObservationSpec, action: int, settings: Settings) -> None:
-        """`spec`: width of each observation vector; `action`: dimensions, each in [-1, 1]."""
-        super().__init__()
-        self.settings, self.action_size = settings, action
-        skill, behaviour = settings.skills.dim, settings.behaviour
-        self.world_model = WorldModel(spec, action, settings.world_model)
-        features = self.world_model.rssm.feature_size
-        self.policy = Policy(features, skill, action, behaviour)
-        self.value = Value(features, settings.world_model.bins, behaviour)
-        self.skill_predictor = SkillPredictor(features, skill, behaviour.hidden)
-        self.return_scale = ReturnScale()
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trained parameters by the loss that trains them, and which nothing else touches."""
-        return {
-            name: [p for p in getattr(self, name).parameters() if p.requires_grad]
-            for name in PARAMETER_GROUPS
-        }
+class Agent(Models):
+    """All models of one task, and how to act with them."""
 
     def initial_carry(self, batch: int) -> Carry:
         """The carry in which an episode begins: no memory, no plan, time for a new skill."""
-        skills = self.settings.skills
         like = self.world_model.rssm.initial(batch)
-        plan_shape = (batch, self.settings.planner.skills, skills.dim)
+        plan_shape = (batch, self.settings.planner.skills, self.plan_width)
         new = like.deterministic.new_zeros
         return {
             "deterministic": like.deterministic,
             "stochastic": like.stochastic,
-            "action": new(batch, self.action_size),
-            "skill": new(batch, skills.dim),
+            "action": new(batch, self.action_spec.size),
+            "skill": new(batch, self.plan_width),
             "steps_left": new(batch, dtype=torch.int64),
+            "held": new(batch, dtype=torch.int64),
             "plan_mean": new(plan_shape),
             "plan_std": new(plan_shape) + 1.0,
         }
@@ -79,10 +55,13 @@ class Agent(nn.Module):
         is_first: Tensor,
         explore: bool,
         generator: torch.Generator | None = None,
+        *,
+        random_skills: bool = False,
     ) -> tuple[Carry, Tensor, dict[str, Tensor]]:
         """One decision for N environments.
 
-        observation {key: (N, width)}; is_first (N,) bool: forget what was before.
+        observation {key: (N, *shape)}; is_first (N,) bool: forget what was before;
+        random_skills: draw skills from N(0, I) instead of planning them.
         Returns the next carry, actions (N, A) in [-1, 1] and, for logging and replay,
         `planned` (N,) bool: a new skill was chosen now, and `planner_gain` (N,): the
         expected return which planning added, 0 where nothing was planned.
@@ -95,12 +74,18 @@ class Agent(nn.Module):
             is_first,
             generator,
         )
-        planned = carry["steps_left"] == 0
-        gain = torch.zeros_like(planned, dtype=state.deterministic.dtype)
-        if bool(planned.any()):
-            carry, gain[planned] = self._choose_skills(carry, state, planned, explore, generator)
-        mean, std = self.policy(state.features, carry["skill"])
-        action = sample_normal(mean, std, generator) if explore else mean
+        due = self._due(carry)
+        gain = torch.zeros_like(due, dtype=state.deterministic.dtype)
+        if bool(due.any()):
+            carry, gain[due] = self._choose_skills(
+                carry, state, due, explore, random_skills, generator
+            )
+        told = carry["skill"]
+        if self.settings.has_skills:
+            told = tell(told, carry["steps_left"], self.settings.skills)
+        action, _ = self.policy.act(state.features, told, explore, generator)
+        if explore and isinstance(self.policy, Policy):
+            action = self.policy.distribution.add_noise(action, generator)
         action = action.clamp(-1.0, 1.0)
         carry = {
             **carry,
@@ -108,8 +93,17 @@ class Agent(nn.Module):
             "stochastic": state.stochastic,
             "action": action,
             "steps_left": carry["steps_left"] - 1,
+            "held": carry["held"] + 1,
         }
-        return carry, action, {"planned": planned, "planner_gain": gain}
+        return carry, action, {"planned": due, "planner_gain": gain}
+
+    def _due(self, carry: Carry) -> Tensor:
+        """Where a skill has to be chosen now: (N,) bool."""
+        if self.plan_width == 0:
+            return torch.zeros_like(carry["held"], dtype=torch.bool)
+        due = carry["steps_left"] <= 0
+        every = self.settings.planner.replan_every
+        return due | (carry["held"] >= every) if every else due
 
     def _forget(self, carry: Carry, is_first: Tensor) -> Carry:
         if not bool(is_first.any()):
@@ -124,22 +118,29 @@ class Agent(nn.Module):
         state: State,
         chosen: Tensor,
         explore: bool,
+        random_skills: bool,
         generator: torch.Generator | None,
     ) -> tuple[Carry, Tensor]:
-        """Plan for the environments marked in `chosen` (N,) only; their gains come back."""
-        previous = carry["plan_mean"][chosen]
-        shifted = torch.cat([previous[:, 1:], torch.zeros_like(previous[:, :1])], 1)
-        plan = self.plan(state.map(lambda part: part[chosen]), shifted, generator)
+        """New skills for the environments marked in `chosen` (N,) only; their gains come back."""
+        planner = self.settings.planner
+        here = state.map(lambda part: part[chosen])
+        durations = self._draw_durations(here, generator)
+        previous = {key: carry[key][chosen] for key in ("plan_mean", "skill", "steps_left")}
+        if random_skills:
+            plan = self._unplanned(here)
+        else:
+            start = self._start_of_plan(previous["plan_mean"], previous["steps_left"] <= 0)
+            plan = self.plan(here, start, durations, previous["skill"], generator)
         mean, std = plan.mean[:, 0], plan.std[:, 0]
-        # Without planning the plan *is* the prior, from which even a greedy agent draws.
-        draw = explore or self.settings.planner.iterations == 0
+        # Without planning or a learned prior the plan *is* N(0, I), from which even a greedy
+        # agent draws.
+        blind = planner.iterations == 0 or (planner.method == "none" and self.skill_prior is None)
         updates = {
-            "skill": sample_normal(mean, std, generator) if draw else mean,
+            "skill": sample_normal(mean, std, generator) if explore or blind else mean,
             "plan_mean": plan.mean,
             "plan_std": plan.std,
-            "steps_left": torch.full_like(
-                carry["steps_left"][chosen], self.settings.skills.duration
-            ),
+            "steps_left": durations,
+            "held": torch.zeros_like(durations),
         }
         carry = dict(carry)
         for key, value in updates.items():
@@ -147,71 +148,95 @@ class Agent(nn.Module):
             carry[key][chosen] = value
         return carry, plan.gain
 
+    def _draw_durations(self, state: State, generator: torch.Generator | None) -> Tensor:
+        durations = (1,) if self.settings.plans_actions else self.settings.skills.duration
+        like = state.deterministic
+        return draw_durations(durations, like.shape[0], generator, like.device)
+
+    def _start_of_plan(self, previous: Tensor, ended: Tensor) -> Tensor:
+        """Means (N, S, Z) to plan from: the previous ones, less a first skill that has ended."""
+        if not self.settings.planner.warm_start:
+            return torch.zeros_like(previous)
+        shifted = torch.cat([previous[:, 1:], torch.zeros_like(previous[:, :1])], 1)
+        return torch.where(ended[:, None, None], shifted, previous)
+
+    def _unplanned(self, state: State) -> Plan:
+        """N(0, I) for every skill."""
+        count = state.deterministic.shape[0]
+        mean = state.deterministic.new_zeros(count, self.settings.planner.skills, self.plan_width)
+        return Plan(mean, torch.ones_like(mean), mean.new_zeros(count))
+
     @torch.no_grad()
-    def plan(self, state: State, mean: Tensor, generator: torch.Generator | None = None) -> Plan:
-        """Plan skills from states (N, ·), starting from plan means (N, S, Z)."""
-        settings, duration = self.settings, self.settings.skills.duration
+    def plan(
+        self,
+        state: State,
+        start: Tensor,
+        durations: Tensor,
+        current: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """Plan skills from states (N, ·).
+
+        start (N, S, Z): means to plan from; durations (N,) of the skills; current (N, Z): the
+        skill that is held, as a candidate. With `method: none` the learned prior's answer.
+        """
+        planner = self.settings.planner
+        learned = None if self.skill_prior is None else self.skill_prior(state.features)
+        if planner.method == "none":
+            plan = self._unplanned(state)
+            if learned is not None:
+                plan.mean[:, 0], plan.std[:, 0] = learned
+            return plan
 
         def score(candidates: Tensor) -> Tensor:
-            count = candidates.shape[1]
-            trajectory = imagine(
-                self.world_model.rssm,
-                self.policy,
-                state.map(lambda part: part.repeat_interleave(count, 0)),
-                candidates.flatten(0, 1),
-                duration=duration,
-                horizon=settings.planner.skills * duration,
-                explore=False,
-                generator=generator,
-            )
-            returns = evaluate(self.world_model, self.value, trajectory, settings).returns
-            return returns[0].unflatten(0, (-1, count))
+            return self._score(state, candidates, durations, generator)
 
-        return plan_skills(score, mean, settings.planner, generator)
+        return plan_skills(score, start, planner, Proposals(current, learned), generator)
 
-    def losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses by parameter group, and scalars to log, all attached to one forward pass.
-
-        The gradient of each loss is to be taken for its own group only (`backward`).
-        """
-        model_loss, states, metrics = self.world_model.loss(batch)
-        rows = self._starts(batch.reward)
-        start = states.map(lambda part: part.detach().flatten(0, 1)[rows])
-        skills = draw_skills(
-            batch.plan_mean.flatten(0, 1)[rows], batch.plan_std.flatten(0, 1)[rows], self.settings
-        )
-        losses, behaviour_metrics = behaviour_losses(
-            self.world_model,
+    def _score(
+        self,
+        state: State,
+        candidates: Tensor,
+        durations: Tensor,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Expected returns (N, G) of skill sequences (N, G, S, Z) from states (N, ·)."""
+        settings, count = self.settings, candidates.shape[1]
+        skills = candidates.flatten(0, 1)
+        if settings.plans_actions:
+            horizon, told = candidates.shape[2], skills.transpose(0, 1)
+        else:
+            horizon = settings.planner.skills * settings.skills.longest
+            each = durations.repeat_interleave(count, 0)
+            told = tell_schedule(skills, each, horizon, settings.skills)
+        trajectory = imagine(
+            self.world_model.rssm,
             self.policy,
-            self.value,
-            self.skill_predictor,
-            self.return_scale,
-            start,
-            1.0 - batch.terminated.flatten()[rows].to(batch.reward.dtype),
-            skills,
-            self.settings,
+            state.map(lambda part: part.repeat_interleave(count, 0)),
+            told,
+            horizon=horizon,
+            explore=False,
+            generator=generator,
         )
-        losses = {"world_model": model_loss, **losses}
-        return losses, {**metrics, **behaviour_metrics}
+        return self._return(trajectory)[0].unflatten(0, (-1, count))
 
-    def _starts(self, steps: Tensor) -> Tensor:
-        """Indices of a random subset of the (B, T) steps, from which to imagine."""
-        count = steps.numel()
-        return torch.randperm(count, device=steps.device)[: self.settings.behaviour.starts]
-
-    def backward(self, losses: Mapping[str, Tensor]) -> None:
-        """Accumulate each loss's gradient in its own parameter group and nowhere else.
-
-        `inputs=` prunes what a group does not need, which is both the isolation (the
-        policy's loss runs *through* the world model, and never into it) and a quarter of
-        the time.
-        """
-        groups = self.parameter_groups()
-        if losses.keys() != groups.keys():
-            raise ValueError(f"losses {sorted(losses)} do not match groups {sorted(groups)}")
-        for name, loss in losses.items():
-            torch.autograd.backward(loss, inputs=groups[name], retain_graph=True)
-
-    def extra_repr(self) -> str:
-        count = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        return f"{count:,} trained parameters"
+    def _return(self, trajectory: Trajectory) -> Tensor:
+        """λ-returns (H, N) as planning sees them; plain sums where there is no fitting value."""
+        planner, behaviour = self.settings.planner, self.settings.behaviour
+        reached = trajectory.features[1:]
+        replaced = self.reward_fn is not None and planner.reward_mode == "replace"
+        reward = torch.zeros_like(trajectory.entropy)
+        if not replaced:
+            reward = imagined_reward(self, trajectory)
+        if self.reward_fn is not None:
+            decoded = self.world_model.decoder.decode(reached)
+            reward = reward + self.reward_fn(decoded, reached, trajectory.actions)
+        if self.ensemble is not None and planner.disagreement:
+            unsure = self.ensemble.disagreement(trajectory.features[:-1], trajectory.actions)
+            reward = reward - planner.disagreement * unsure
+        discount = discounts(self, trajectory)
+        if self.value is None or replaced:
+            nothing = torch.zeros_like(trajectory.features[..., 0])
+            return lambda_return(reward, discount, nothing, 1.0)
+        value = self.value.scalar.mean(self.value(trajectory.features))
+        return lambda_return(reward, discount, value, behaviour.lambda_)

@@ -1,4 +1,4 @@
-"""Losses of policy, value and skill predictor on imagined trajectories."""
+"""What policy, values and skill predictor learn from imagined trajectories."""
 
 from __future__ import annotations
 
@@ -7,38 +7,35 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rllib_lsp.core.distributions import normal_entropy, normal_log_prob, sample_normal
-from rllib_lsp.core.imagination import ReturnScale, Trajectory, imagine, lambda_return
+from rllib_lsp.core.distributions import normal_log_prob, sample_normal
+from rllib_lsp.core.imagination import Trajectory, imagine, lambda_return, replay_return
+from rllib_lsp.core.models import Models
 from rllib_lsp.core.policy import Policy, Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.settings import Settings
-from rllib_lsp.core.skills import SkillPredictor, segments, skills_needed
-from rllib_lsp.core.world_model import WorldModel
+from rllib_lsp.core.skills import draw_durations, segments, skills_needed, tell_schedule
+from rllib_lsp.core.world_model import Batch
+
+Losses = dict[str, Tensor]
+Metrics = dict[str, Tensor]
 
 
-class Evaluation(NamedTuple):
-    """What the world model and the value expect of imagined trajectories."""
-
-    returns: Tensor
-    """(H, N) λ-returns of states 0 … H-1."""
-    value_logits: Tensor
-    """(H + 1, N, bins)."""
-    discount: Tensor
-    """(H, N): γ·continue of states 1 … H."""
-
-
-def evaluate(
-    world_model: WorldModel, value: Value, trajectory: Trajectory, settings: Settings
-) -> Evaluation:
-    """λ-returns of a trajectory; differentiable with respect to its features."""
-    behaviour = settings.behaviour
+def imagined_reward(models: Models, trajectory: Trajectory) -> Tensor:
+    """What the behaviour is trained for, on entering states 1 … H: (H, N)."""
+    behaviour = models.settings.behaviour
     reached = trajectory.features[1:]
-    discount = behaviour.gamma * world_model.continues(reached)
-    logits = value.logits(trajectory.features)
-    returns = lambda_return(
-        world_model.reward(reached), discount, value.two_hot.mean(logits), behaviour.lambda_
-    )
-    return Evaluation(returns, logits, discount)
+    reward = reached.new_zeros(reached.shape[:-1])
+    if behaviour.reward == "task":
+        reward = models.world_model.reward(reached)
+    if models.ensemble is not None and behaviour.disagreement:
+        unsure = models.ensemble.disagreement(trajectory.features[:-1], trajectory.actions)
+        reward = reward + behaviour.disagreement * unsure
+    return reward
+
+
+def discounts(models: Models, trajectory: Trajectory) -> Tensor:
+    """γ times the probability that the episode goes on after states 1 … H: (H, N)."""
+    return models.settings.behaviour.gamma * models.world_model.continues(trajectory.features[1:])
 
 
 class Skills(NamedTuple):
@@ -53,13 +50,13 @@ class Skills(NamedTuple):
 def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skills:
     """Skills for imagination, from plans (N, S, Z) made at the N start states.
 
-    `replay` draws from the plans, `prior` from N(0, I), `mix` from a plan for a random half
-    of the states. Skills beyond the planned ones come from the prior.
+    `replay` and `cem` draw from the plans, `prior` from N(0, I), `mix` from a plan for a random
+    half of the states. Skills beyond the planned ones come from the prior.
     """
-    horizon, duration = settings.behaviour.horizon, settings.skills.duration
-    count, needed = plan_mean.shape[0], skills_needed(horizon, duration)
+    shortest = min(settings.skills.duration)
+    count, needed = plan_mean.shape[0], skills_needed(settings.behaviour.horizon, shortest)
     planned = min(needed, plan_mean.shape[1])
-    share = {"prior": 0.0, "mix": 0.5, "replay": 1.0}[settings.skills.imagine]
+    share = {"prior": 0.0, "mix": 0.5, "replay": 1.0, "cem": 1.0}[settings.skills.imagine]
     use_plan = torch.rand(count, 1, 1, device=plan_mean.device) < share
     mean = plan_mean.new_zeros(count, needed, settings.skills.dim)
     std = torch.ones_like(mean)
@@ -70,76 +67,146 @@ def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skil
 
 
 def behaviour_losses(
-    world_model: WorldModel,
-    policy: Policy,
-    value: Value,
-    predictor: SkillPredictor,
-    return_scale: ReturnScale,
-    start: State,
-    start_continues: Tensor,
-    drawn: Skills,
-    settings: Settings,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Scalar losses and scalars to log.
+    models: Models, start: State, start_continues: Tensor, drawn: Skills
+) -> tuple[Losses, Metrics]:
+    """Losses of policy, values and predictor, by parameter group, and scalars to log.
 
     start (N, ·) detached posterior states; start_continues (N,) 0 where the episode
     terminated, whose imagination counts for nothing.
-    Each loss is meant for one group of parameters only, see `Agent.parameter_groups`.
     """
-    behaviour, duration = settings.behaviour, settings.skills.duration
-    skills = drawn.skills
-    trajectory = imagine(
-        world_model.rssm,
-        policy,
-        start,
-        skills,
-        duration=duration,
-        horizon=behaviour.horizon,
-        explore=True,
+    settings, policy, value = models.settings, models.policy, models.value
+    assert isinstance(policy, Policy)
+    assert value is not None
+    behaviour = settings.behaviour
+    durations = draw_durations(
+        settings.skills.duration, len(start_continues), None, start_continues.device
     )
-    evaluation = evaluate(world_model, value, trajectory, settings)
-    returns = evaluation.returns
+    told = tell_schedule(drawn.skills, durations, behaviour.horizon, settings.skills)
+    trajectory = imagine(
+        models.world_model.rssm, policy, start, told, horizon=behaviour.horizon, explore=True
+    )
+    discount = discounts(models, trajectory)
     # Probability, discounted, that state t is reached (Dreamer v1).
     first = start_continues.unsqueeze(0)
-    weight = torch.cat([first, first * evaluation.discount[:-1].detach().cumprod(0)])
-    likelihood = torch.stack(
-        [
-            predictor.log_prob(segment, skills[:, index])
-            for index, segment in enumerate(segments(trajectory.features, duration))
-        ]
+    weight = torch.cat([first, first * discount[:-1].detach().cumprod(0)])
+
+    value_parameters = value(trajectory.features)
+    returns = lambda_return(
+        imagined_reward(models, trajectory),
+        discount,
+        value.scalar.mean(value_parameters),
+        behaviour.lambda_,
     )
-    scale = return_scale.update(returns.detach())
-    entropy = normal_entropy(trajectory.action_std)
-    objective = returns / scale + behaviour.entropy * entropy
-    mutual_information = (likelihood / settings.skills.dim * start_continues).mean()
-    policy_loss = -(weight * objective).mean() - settings.skills.mi_coef * mutual_information
-    value_loss, value_mean = _value_loss(value, trajectory.features, evaluation, weight)
-    predictor_loss = -likelihood.mean()
+    scale = returns.new_ones(())
+    if behaviour.normalise_returns:
+        scale = models.return_scale.update(returns.detach())
+    objective = returns / scale + behaviour.entropy * trajectory.entropy
     losses = {
-        "policy": policy_loss,
-        "value": value_loss,
-        "skill_predictor": predictor_loss,
+        "value": _value_loss(
+            value, value_parameters, trajectory.features, returns, weight, behaviour.slow_value
+        )
     }
-    density = drawn.log_prob[:, : likelihood.shape[0]].mean()
     metrics = {
-        "policy_loss": policy_loss,
-        "value_loss": value_loss,
-        "skill_predictor_loss": predictor_loss,
+        "value_loss": losses["value"],
         "imagined_return": returns.mean(),
         "return_scale": scale,
-        "value": value_mean,
-        "policy_entropy": entropy.mean(),
-        "skill_log_likelihood_per_dim": likelihood.mean() / settings.skills.dim,
-        "mutual_information_bound": likelihood.mean() - density,
+        "policy_entropy": trajectory.entropy.mean(),
     }
+    if models.skill_predictor is not None:
+        extra, skill_losses, skill_metrics = _skill_losses(
+            models, trajectory, drawn, durations, told, discount, weight
+        )
+        objective = objective + settings.skills.mi_coef * extra
+        losses |= skill_losses
+        metrics |= skill_metrics
+    losses["policy"] = metrics["policy_loss"] = -(weight * objective).mean()
     return losses, metrics
 
 
 def _value_loss(
-    value: Value, features: Tensor, evaluation: Evaluation, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy to the λ-returns and, to steady it, to the slow copy (DreamerV3, eq. 10)."""
-    logits, two_hot = evaluation.value_logits[:-1], value.two_hot
-    target, slow = evaluation.returns.detach(), value.slow(features[:-1].detach())
-    fit = two_hot.log_prob(logits, target) + two_hot.log_prob(logits, slow)
-    return -(weight * fit).mean(), slow.mean()
+    value: Value, parameters: Tensor, inputs: Tensor, returns: Tensor, weight: Tensor, pull: float
+) -> Tensor:
+    """Fit to λ-returns (H, N) and, with weight `pull`, to the slow copy (DreamerV3, eq. 10).
+
+    parameters (H + 1, N, ·) are the value's answer to `inputs` (H + 1, N, ·).
+    """
+    fit = value.scalar.log_prob(parameters[:-1], returns.detach())
+    if pull:
+        slow = value.slow(inputs[:-1].detach())
+        fit = fit + pull * value.scalar.log_prob(parameters[:-1], slow)
+    return -(weight * fit).mean()
+
+
+def _skill_losses(
+    models: Models,
+    trajectory: Trajectory,
+    drawn: Skills,
+    durations: Tensor,
+    told: Tensor,
+    discount: Tensor,
+    weight: Tensor,
+) -> tuple[Tensor, Losses, Metrics]:
+    """Mutual information of skills and states: the policy's share (H, N), losses and metrics.
+
+    log q(z | segment) - log p(z), in nats per skill dimension, is credited to the policy at the
+    end of each skill. As an `objective` (LSP) it counts once; as a `reward` it is an intrinsic
+    reward with a λ-return and a value of its own, which reaches beyond the horizon.
+    """
+    predictor, settings = models.skill_predictor, models.settings
+    assert predictor is not None
+    states = models.seen_by_predictor(trajectory.features)
+    reward = torch.zeros_like(weight)
+    likelihoods, densities, counts = [], [], []
+    columns = torch.arange(weight.shape[1], device=weight.device)
+    for number, segment in enumerate(segments(states, durations, min(settings.skills.duration))):
+        skill, density = drawn.skills[:, number], drawn.log_prob[:, number]
+        likelihood = predictor.log_prob(segment, skill)
+        information = (likelihood - density) / settings.skills.dim
+        # A segment that the horizon cuts short adds nothing, at whatever step.
+        credit = torch.where(segment.whole, information, torch.zeros_like(information))
+        reward = reward.index_put((segment.last - 1, columns), credit, accumulate=True)
+        likelihoods.append(likelihood)
+        densities.append(density)
+        counts.append(segment.whole)
+    whole = torch.stack(counts).to(weight.dtype)
+    ended = whole.sum().clamp(min=1)
+    likelihood = (torch.stack(likelihoods) * whole).sum() / ended
+    losses = {"skill_predictor": -likelihood}
+    if models.skill_value is None:
+        # Once per skill, whose weight shall not depend on the horizon.
+        extra = reward * (weight.numel() / ended)
+    else:
+        value = models.skill_value
+        inputs = torch.cat([trajectory.features, told], -1)
+        parameters = value(inputs)
+        extra = lambda_return(
+            reward, discount, value.scalar.mean(parameters), settings.behaviour.lambda_
+        )
+        losses["skill_value"] = _value_loss(
+            value, parameters, inputs, extra, weight, settings.behaviour.slow_value
+        )
+    density = (torch.stack(densities) * whole).sum() / ended
+    metrics = {
+        "skill_predictor_loss": losses["skill_predictor"],
+        "skill_log_likelihood_per_dim": likelihood / settings.skills.dim,
+        "mutual_information_bound": likelihood - density,
+    }
+    return extra, losses, metrics
+
+
+def replay_value_loss(models: Models, states: State, batch: Batch) -> Tensor:
+    """Fit of the value to λ-returns of the replayed rewards (DreamerV3, section "critic")."""
+    value, behaviour = models.value, models.settings.behaviour
+    assert value is not None
+    features = states.features.detach().transpose(0, 1)
+    parameters = value(features)
+    discount = behaviour.gamma * (1.0 - batch.terminated.transpose(0, 1).to(features.dtype))
+    returns, counts = replay_return(
+        batch.reward.transpose(0, 1),
+        discount,
+        value.scalar.mean(parameters).detach(),
+        batch.is_first.transpose(0, 1),
+        behaviour.lambda_,
+    )
+    fit = value.scalar.log_prob(parameters[:-1], returns)
+    return -(fit * counts).sum() / counts.sum().clamp(min=1)

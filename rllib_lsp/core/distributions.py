@@ -38,6 +38,13 @@ def normal_entropy(std: Tensor) -> Tensor:
     return (torch.log(std) + 0.5 * (1.0 + LOG_2PI)).sum(-1)
 
 
+def normal_kl(mean_q: Tensor, std_q: Tensor, mean_p: Tensor, std_p: Tensor) -> Tensor:
+    """KL(q ‖ p) of diagonal Normals, summed over the last axis: (..., D) → (...), in nats."""
+    ratio = (std_q / std_p).square()
+    shift = ((mean_q - mean_p) / std_p).square()
+    return 0.5 * (ratio + shift - 1.0 - torch.log(ratio)).sum(-1)
+
+
 def sample_normal(mean: Tensor, std: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Reparameterised sample, the shape of `mean`."""
     noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
@@ -83,11 +90,7 @@ class GaussianLatent:
         return sample_normal(*self.moments(parameters), generator)
 
     def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        mean_q, std_q = self.moments(posterior)
-        mean_p, std_p = self.moments(prior)
-        ratio = (std_q / std_p).square()
-        shift = ((mean_q - mean_p) / std_p).square()
-        return 0.5 * (ratio + shift - 1.0 - torch.log(ratio)).sum(-1)
+        return normal_kl(*self.moments(posterior), *self.moments(prior))
 
     def entropy(self, parameters: Tensor) -> Tensor:
         return normal_entropy(self.moments(parameters)[1])
@@ -120,7 +123,7 @@ class CategoricalLatent:
             uniform = torch.rand((*shape, 1), generator=generator, device=cdf.device)
             reached = (cdf >= uniform * cdf[..., -1:]).to(cdf.dtype)
             one_hot = torch.diff(reached, dim=-1, prepend=torch.zeros_like(reached[..., :1]))
-        return (one_hot + probabilities - probabilities.detach()).flatten(-2)
+        return (one_hot + (probabilities - probabilities.detach())).flatten(-2)
 
     def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
         q, p = self.probabilities(posterior), self.probabilities(prior)
@@ -129,6 +132,33 @@ class CategoricalLatent:
     def entropy(self, parameters: Tensor) -> Tensor:
         p = self.probabilities(parameters)
         return -(p * torch.log(p)).sum((-2, -1))
+
+
+class Scalar(Protocol):
+    """A distribution over rewards or values; see `TwoHot` and `UnitNormal`."""
+
+    size: int
+    """Width of the network output that parameterises it."""
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """(..., size) → (...)."""
+        ...
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """Log-likelihood of a target: (..., size), (...) → (...), in nats."""
+        ...
+
+
+class UnitNormal:
+    """Normal with deviation 1: squared error (Dreamer v1)."""
+
+    size = 1
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters.squeeze(-1)
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        return -0.5 * ((parameters.squeeze(-1) - target).square() + LOG_2PI)
 
 
 class TwoHot:
@@ -143,7 +173,7 @@ class TwoHot:
     LIMIT = 10.0
 
     def __init__(self, bins: int) -> None:
-        self.bins = bins
+        self.bins = self.size = bins
         self._step = 2.0 * self.LIMIT / (bins - 1)
 
     def _centres(self, like: Tensor) -> Tensor:

@@ -5,14 +5,22 @@ Imagined tensors are time-major, (H, N, ...): they are made one step at a time.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from rllib_lsp.core.distributions import sample_normal
-from rllib_lsp.core.policy import Policy
 from rllib_lsp.core.rssm import RSSM, State
+
+
+class Actor(Protocol):
+    """A `Policy`, or planned actions in place of one."""
+
+    def act(
+        self, features: Tensor, skill: Tensor, explore: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features (N, D), what is told of the skill (N, told) → actions (N, A), entropies (N,)."""
+        ...
 
 
 class Trajectory(NamedTuple):
@@ -20,36 +28,37 @@ class Trajectory(NamedTuple):
 
     features: Tensor
     """(H + 1, N, D), the start state first."""
-    action_std: Tensor
-    """(H, N, A), deviations of the policy."""
+    actions: Tensor
+    """(H, N, A), that led to states 1 … H."""
+    entropy: Tensor
+    """(H, N), of the policy, in nats."""
 
 
 def imagine(
     rssm: RSSM,
-    policy: Policy,
+    actor: Actor,
     start: State,
-    skills: Tensor,
+    told: Tensor,
     *,
-    duration: int,
     horizon: int,
     explore: bool,
     generator: torch.Generator | None = None,
 ) -> Trajectory:
     """Roll the prior dynamics forward with q(a | s, z).
 
-    start (N, ·); skills (N, S, Z), each held for `duration` steps, S·duration >= horizon.
-    Gradients reach the policy through its actions and the dynamics; its inputs are
-    cut off (Dreamer v1). With `explore` actions are sampled, else they are the mean.
+    start (N, ·); told (at least H, N, told): what the policy is told of the skill in states
+    0 … H-1. Gradients reach the policy through its actions and the dynamics; its inputs are
+    cut off (Dreamer v1). With `explore` actions are sampled, else they are the mode.
     """
-    state, features, deviations = start, [start.features], []
+    state, features = start, [start.features]
+    actions, entropies = [], []
     for step in range(horizon):
-        skill = skills[:, step // duration]
-        mean, std = policy(features[-1].detach(), skill)
-        action = sample_normal(mean, std, generator) if explore else mean
+        action, entropy = actor.act(features[-1].detach(), told[step], explore, generator)
         state = rssm.imagine_step(state, action, generator)
         features.append(state.features)
-        deviations.append(std)
-    return Trajectory(torch.stack(features), torch.stack(deviations))
+        actions.append(action)
+        entropies.append(entropy)
+    return Trajectory(torch.stack(features), torch.stack(actions), torch.stack(entropies))
 
 
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
@@ -66,6 +75,26 @@ def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: floa
         ahead = reward[step] + discount[step] * mixed
         returns.append(ahead)
     return torch.stack(returns[::-1])
+
+
+def replay_return(
+    reward: Tensor, discount: Tensor, value: Tensor, is_first: Tensor, lambda_: float
+) -> tuple[Tensor, Tensor]:
+    """λ-returns of T - 1 replayed steps, where a next state may be that of another episode.
+
+    All (T, B), time-major; reward and discount arrive with the state they led to. Across the
+    border of an episode that ended by truncation a return is the state's value itself.
+    Returns the λ-returns (T - 1, B) and where they hold a reward, (T - 1, B) bool.
+    """
+    ahead = value[-1]
+    returns = []
+    for step in reversed(range(reward.shape[0] - 1)):
+        mixed = torch.lerp(value[step + 1], ahead, lambda_)
+        ahead = torch.where(
+            is_first[step + 1], value[step], reward[step + 1] + discount[step + 1] * mixed
+        )
+        returns.append(ahead)
+    return torch.stack(returns[::-1]), ~is_first[1:]
 
 
 class ReturnScale(torch.nn.Module):

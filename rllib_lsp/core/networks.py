@@ -6,41 +6,55 @@ import torch
 from torch import Tensor, nn
 
 
-def _initialise(linear: nn.Linear, scale: float = 1.0) -> nn.Linear:
-    """Truncated normal with fan-average variance, zero bias (DreamerV3); `scale` 0 for zeros."""
-    fan = 0.5 * (linear.in_features + linear.out_features)
-    # A normal truncated at two deviations has 0.88 of its variance left.
+def initialise(weight: Tensor, fan: float, bias: Tensor | None, scale: float = 1.0) -> None:
+    """Truncated normal with variance scale² / fan, zero bias (DreamerV3); `scale` 0 for zeros."""
+    # A normal truncated at two deviations has 0.88 of its deviation left.
     std = scale / (fan**0.5 * 0.87962566)
-    nn.init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std) if scale else (
-        nn.init.zeros_(linear.weight)
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std) if scale else (
+        nn.init.zeros_(weight)
     )
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)
-    return linear
+    if bias is not None:
+        nn.init.zeros_(bias)
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
     """An initialised `nn.Linear`; `scale` multiplies the weights' deviation (0: zeros)."""
-    return _initialise(nn.Linear(inputs, outputs, bias=bias), scale)
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    initialise(layer.weight, 0.5 * (inputs + outputs), layer.bias, scale)
+    return layer
 
 
 def mlp(
-    inputs: int, hidden: int, layers: int, outputs: int | None = None, *, output_scale: float = 1.0
+    inputs: int,
+    hidden: int,
+    layers: int,
+    outputs: int | None = None,
+    *,
+    block: str = "norm_silu",
+    output_scale: float = 1.0,
 ) -> nn.Sequential:
-    """`layers` × [Linear, LayerNorm, SiLU], then a Linear to `outputs` if given.
+    """`layers` hidden layers, then a Linear to `outputs` if given.
 
+    A layer is [Linear, LayerNorm, SiLU] (`norm_silu`) or [Linear, ELU] (`elu`).
     Maps (..., inputs) to (..., outputs), or (..., hidden) without `outputs`.
     """
     modules: list[nn.Module] = []
     for index in range(layers):
-        modules += [
-            linear(inputs if index == 0 else hidden, hidden, bias=False),
-            nn.LayerNorm(hidden),
-            nn.SiLU(),
-        ]
+        width = inputs if index == 0 else hidden
+        modules += [linear(width, hidden, bias=block == "elu"), *activation(hidden, block)]
     if outputs is not None:
         modules.append(linear(hidden if layers else inputs, outputs, scale=output_scale))
     return nn.Sequential(*modules)
+
+
+def activation(width: int, block: str) -> list[nn.Module]:
+    """What follows the matrix product in a hidden layer."""
+    return [nn.ELU()] if block == "elu" else [nn.LayerNorm(width), nn.SiLU()]
+
+
+def gru_cell(inputs: int, hidden: int, block: str) -> nn.Module:
+    """A cell (N, inputs), (N, hidden) → (N, hidden): plain for `elu`, else layer-normalised."""
+    return nn.GRUCell(inputs, hidden) if block == "elu" else NormGRUCell(inputs, hidden)
 
 
 class NormGRUCell(nn.Module):

@@ -1,4 +1,4 @@
-"""Planning over skills with the cross-entropy method (CEM), for many environments at once."""
+"""Planning over skills by sampling (CEM, iCEM, MPPI), for many environments at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rllib_lsp.core.distributions import sample_normal
 from rllib_lsp.core.settings import PlannerSettings
 
 Score = Callable[[Tensor], Tensor]
@@ -25,10 +26,13 @@ class Plan(NamedTuple):
     """(N,): expected return of the plan's mean less that of the mean it started from."""
 
 
-def _sample(mean: Tensor, std: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    shape = (mean.shape[0], count, *mean.shape[1:])
-    noise = torch.randn(shape, generator=generator, device=mean.device)
-    return mean.unsqueeze(1) + std.unsqueeze(1) * noise
+class Proposals(NamedTuple):
+    """Where candidates may come from, besides the plan itself."""
+
+    current: Tensor
+    """(N, Z): the skill that is held now."""
+    learned: tuple[Tensor, Tensor] | None = None
+    """Mean and deviation (N, Z) of the learned skill prior."""
 
 
 @torch.no_grad()
@@ -36,27 +40,75 @@ def plan_skills(
     score: Score,
     mean: Tensor,
     settings: PlannerSettings,
+    proposals: Proposals,
     generator: torch.Generator | None = None,
 ) -> Plan:
     """Refit N(mean, I) to the best-scoring candidates, `iterations` times (LSP, algorithm 1).
 
     mean (N, S, Z) is the plan to start from: zeros, or what is left of the previous one.
-    Every iteration scores its own mean too, so a plan never loses its best known centre,
-    and keeps the elites of the one before (iCEM, Pinneri et al. 2020).
+    Elites that are kept from one iteration to the next, and proposals among the candidates,
+    are those of iCEM (Pinneri et al. 2020); the softmax weights those of MPPI.
     """
-    std = torch.ones_like(mean)
-    start_score = None
-    elites = mean.new_zeros(mean.shape[0], 0, *mean.shape[1:])
+    start, std = mean, torch.ones_like(mean)
+    kept = mean[:, None][:, :0]
     for _ in range(settings.iterations):
-        fresh = _sample(mean, std, settings.candidates - 1, generator)
-        candidates = torch.cat([mean.unsqueeze(1), fresh, elites], 1)
-        scores = score(candidates)
-        if start_score is None:
-            start_score = scores[:, 0]
-        best = scores.topk(settings.elites, 1).indices
+        candidates = torch.cat([_candidates(mean, std, settings, proposals, generator), kept], 1)
+        scores, best = score(candidates).topk(settings.elites, 1)
         elites = candidates.gather(1, best[..., None, None].expand(-1, -1, *mean.shape[1:]))
-        mean = elites.mean(1)
-        std = elites.std(1, correction=0).clamp(min=settings.min_std)
-    if start_score is None:
+        weights = _weights(scores, settings)[..., None, None]
+        mean = (weights * elites).sum(1)
+        deviation = (weights * (elites - mean.unsqueeze(1)).square()).sum(1).sqrt()
+        std = deviation.clamp(min=settings.min_std)
+        if settings.keep_elites:
+            kept = elites
+    # A plan is drawn from N(mean, std) and has noise added, which is one wider Normal.
+    std = (std.square() + settings.noise**2).sqrt()
+    if settings.iterations == 0:
         return Plan(mean, std, mean.new_zeros(mean.shape[0]))
-    return Plan(mean, std, score(mean.unsqueeze(1))[:, 0] - start_score)
+    before, after = score(torch.stack([start, mean], 1)).unbind(1)
+    return Plan(mean, std, after - before)
+
+
+def _weights(scores: Tensor, settings: PlannerSettings) -> Tensor:
+    """How much each elite counts, from their scores (N, M), best first: (N, M), sums to 1."""
+    if settings.method == "cem":
+        return torch.full_like(scores, 1.0 / scores.shape[1])
+    spread = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
+    return torch.softmax((scores - scores[:, :1]) / (settings.temperature * spread), 1)
+
+
+def _candidates(
+    mean: Tensor,
+    std: Tensor,
+    settings: PlannerSettings,
+    proposals: Proposals,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """`settings.candidates` sequences (N, G, S, Z): those that are always included, and draws
+    from the plan."""
+    quarter = settings.candidates // 4
+    centre = mean.unsqueeze(1)
+    zeros = torch.zeros_like(centre)
+    included = []
+    if "mean" in settings.include:
+        included.append(centre)
+    if "current" in settings.include:
+        included.append(_starting_with(proposals.current[:, None], centre))
+    if "prior" in settings.include:
+        wide = zeros.expand(-1, quarter, -1, -1)
+        included.append(sample_normal(wide, torch.ones_like(wide), generator))
+    if "learned" in settings.include and proposals.learned is not None:
+        first_mean, first_std = (p[:, None].expand(-1, quarter, -1) for p in proposals.learned)
+        first = sample_normal(first_mean, first_std, generator)
+        included.append(_starting_with(first, centre.expand(-1, quarter, -1, -1)))
+    count = settings.candidates - sum(part.shape[1] for part in included)
+    drawn = sample_normal(
+        centre.expand(-1, count, -1, -1), std.unsqueeze(1).expand(-1, count, -1, -1), generator
+    )
+    candidates = torch.cat([*included, drawn], 1)
+    return candidates.clamp(-settings.clip, settings.clip) if settings.clip else candidates
+
+
+def _starting_with(first: Tensor, rest: Tensor) -> Tensor:
+    """Skills (N, G, Z) followed by those of `rest` (N, G, S, Z) from its second on."""
+    return torch.cat([first.unsqueeze(2), rest[:, :, 1:]], 2)

@@ -1,4 +1,4 @@
-"""The skill-conditioned policy q(a | s, z) and the value v(s)."""
+"""The skill-conditioned policy q(a | s, z) and values."""
 
 from __future__ import annotations
 
@@ -7,50 +7,89 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from rllib_lsp.core.distributions import TwoHot
+from rllib_lsp.core.actions import ActionSpec, make_action_distribution
+from rllib_lsp.core.distributions import Scalar
 from rllib_lsp.core.networks import mlp
 from rllib_lsp.core.settings import BehaviourSettings
 
-VALUE_LAYERS = 2
-
 
 class Policy(nn.Module):
-    """q(a | s, z): Normal with mean in (-1, 1) and a bounded deviation (DreamerV3)."""
+    """q(a | s, z)."""
 
-    def __init__(self, features: int, skill: int, action: int, settings: BehaviourSettings) -> None:
+    def __init__(
+        self, features: int, told: int, action: ActionSpec, settings: BehaviourSettings
+    ) -> None:
+        """`told`: width of what is known of the skill, see `SkillSettings.told`."""
         super().__init__()
-        self.min_std, self.max_std = settings.min_std, settings.max_std
+        self.distribution = make_action_distribution(action, settings)
         # A small output keeps first actions near zero and deviations in mid range.
         self.network = mlp(
-            features + skill, settings.hidden, settings.layers, 2 * action, output_scale=0.01
+            features + told,
+            settings.hidden,
+            settings.layers,
+            self.distribution.parameter_size,
+            block=settings.block,
+            output_scale=0.01,
         )
 
-    def forward(self, features: Tensor, skill: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., D), (..., Z) → mean and std of the action, each (..., A)."""
-        raw_mean, raw_std = self.network(torch.cat([features, skill], -1)).chunk(2, -1)
-        # +2 starts exploration near the greatest deviation.
-        spread = self.max_std - self.min_std
-        return torch.tanh(raw_mean), self.min_std + spread * torch.sigmoid(raw_std + 2.0)
+    def forward(self, features: Tensor, skill: Tensor) -> Tensor:
+        """(..., D), (..., told) → parameters of the action's distribution."""
+        return self.network(torch.cat([features, skill], -1))
+
+    def act(
+        self,
+        features: Tensor,
+        skill: Tensor,
+        explore: bool,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Differentiable actions (..., A), samples or modes, and the entropies (...), in nats."""
+        parameters = self(features, skill)
+        entropy = self.distribution.entropy(parameters)
+        if explore:
+            return self.distribution.sample(parameters, generator), entropy
+        return self.distribution.mode(parameters), entropy
+
+
+class PlannedActions(nn.Module):
+    """In place of a policy where actions themselves are planned (PlaNet): plans are actions."""
+
+    def act(
+        self,
+        features: Tensor,
+        skill: Tensor,
+        explore: bool,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As of `Policy`, from a planned action (..., A)."""
+        return skill.clamp(-1.0, 1.0), skill.new_zeros(skill.shape[:-1])
 
 
 class Value(nn.Module):
-    """v(s), not conditioned on the skill, with a slow copy that steadies its targets."""
+    """v(s), or of anything else that predicts a return, with a slow copy that steadies it."""
 
-    def __init__(self, features: int, bins: int, settings: BehaviourSettings) -> None:
+    def __init__(self, inputs: int, scalar: Scalar, settings: BehaviourSettings) -> None:
         super().__init__()
-        self.two_hot = TwoHot(bins)
-        self.network = mlp(features, settings.hidden, VALUE_LAYERS, bins, output_scale=0.0)
+        self.scalar = scalar
+        self.network = mlp(
+            inputs,
+            settings.hidden,
+            settings.value_layers,
+            scalar.size,
+            block=settings.block,
+            output_scale=0.0,
+        )
         self.slow_network = copy.deepcopy(self.network).requires_grad_(False)
         self._rate = settings.slow_value_rate
 
-    def logits(self, features: Tensor) -> Tensor:
-        """(..., D) → (..., bins)."""
-        return self.network(features)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., inputs) → parameters of the return's distribution (..., scalar.size)."""
+        return self.network(inputs)
 
     @torch.no_grad()
-    def slow(self, features: Tensor) -> Tensor:
-        """The slow copy's value: (..., D) → (...)."""
-        return self.two_hot.mean(self.slow_network(features))
+    def slow(self, inputs: Tensor) -> Tensor:
+        """The slow copy's value: (..., inputs) → (...)."""
+        return self.scalar.mean(self.slow_network(inputs))
 
     @torch.no_grad()
     def update_slow(self) -> None:

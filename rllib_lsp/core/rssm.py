@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib_lsp.core.distributions import CategoricalLatent, GaussianLatent, Latent
-from rllib_lsp.core.networks import NormGRUCell, linear, mlp
+from rllib_lsp.core.networks import activation, gru_cell, linear, mlp
 from rllib_lsp.core.settings import WorldModelSettings
 
 
@@ -53,17 +53,18 @@ class RSSM(nn.Module):
         self.latent = make_latent(settings)
         self.deterministic_size = deterministic
         self.feature_size = deterministic + self.latent.size
-        self.from_stochastic = linear(self.latent.size, hidden, bias=False)
+        block, biased = settings.block, settings.block == "elu"
+        self.from_stochastic = linear(self.latent.size, hidden, bias=biased)
         self.from_action = linear(action, hidden, bias=False)
-        self.input_norm = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU())
-        self.cell = NormGRUCell(hidden, deterministic)
-        self.prior_network = mlp(deterministic, hidden, 1, self.latent.parameter_size)
+        self.input_activation = nn.Sequential(*activation(hidden, block))
+        self.cell = gru_cell(hidden, deterministic, block)
+        self.prior_network = mlp(deterministic, hidden, 1, self.latent.parameter_size, block=block)
         # The posterior's first layer is split, so that the part which reads the
         # embedding runs once for the whole sequence instead of in the time loop.
-        self.from_embedding = linear(embedding, hidden, bias=False)
+        self.from_embedding = linear(embedding, hidden, bias=biased)
         self.from_deterministic = linear(deterministic, hidden, bias=False)
         self.posterior_network = nn.Sequential(
-            nn.LayerNorm(hidden), nn.SiLU(), linear(hidden, self.latent.parameter_size)
+            *activation(hidden, block), linear(hidden, self.latent.parameter_size)
         )
 
     def initial(self, batch: int) -> State:
@@ -81,7 +82,7 @@ class RSSM(nn.Module):
         return self.from_action(action / action.detach().abs().clamp(min=1.0))
 
     def _step(self, state: State, projected_action: Tensor) -> Tensor:
-        inputs = self.input_norm(self.from_stochastic(state.stochastic) + projected_action)
+        inputs = self.input_activation(self.from_stochastic(state.stochastic) + projected_action)
         return self.cell(inputs, state.deterministic)
 
     def _posterior(self, deterministic: Tensor, projected_embedding: Tensor) -> Tensor:

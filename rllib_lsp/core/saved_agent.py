@@ -10,11 +10,12 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.agent import Agent
-from rllib_lsp.core.settings import build_settings
+from rllib_lsp.core.presets import build_settings
 
 FILE_NAME = "agent.pt"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SINGLE_KEY = "observation"
 """Name of an observation that is a plain vector."""
 
@@ -24,24 +25,24 @@ class CheckpointError(ValueError):
 
 
 def save_agent(agent: Agent, stream: IO[bytes]) -> None:
-    """Write weights and settings; nothing in the file is code."""
+    """Write weights and settings; nothing in the file is code, so `reward_fn` is left out."""
+    settings = dataclasses.asdict(agent.settings)
+    settings["planner"]["reward_fn"] = None
     torch.save(
         {
             "version": FORMAT_VERSION,
             "observation": agent.world_model.encoder.spec,
-            "action": agent.action_size,
-            "settings": dataclasses.asdict(agent.settings),
+            "action": tuple(agent.action_spec),
+            "settings": settings,
             "weights": agent.state_dict(),
         },
         stream,
     )
 
 
-def load_agent(path: str | Path, *, seed: int | None = None, device: str = "cpu") -> SavedAgent:
-    """The agent of an algorithm's checkpoint directory, ready to act in one environment.
+def read_agent(path: str | Path, device: str = "cpu") -> dict[str, Any]:
+    """What `save_agent` wrote, from an `agent.pt` or the checkpoint directory that holds one.
 
-    `path`: a checkpoint that `rllib train` or `Algorithm.save_to_path` wrote, or an
-    `agent.pt` in one. `seed` makes its exploration and planning reproducible.
     Raises CheckpointError when there is no agent, or one of another format.
     """
     file = _find(Path(path).expanduser())
@@ -51,8 +52,29 @@ def load_agent(path: str | Path, *, seed: int | None = None, device: str = "cpu"
             f"{file} has format {content.get('version')}, this version of rllib_lsp reads "
             f"{FORMAT_VERSION}: load it with the version that wrote it."
         )
-    settings = build_settings("medium", content["settings"])
-    agent = Agent(content["observation"], content["action"], settings)
+    return content
+
+
+def load_agent(
+    path: str | Path,
+    *,
+    seed: int | None = None,
+    device: str = "cpu",
+    planner: Mapping[str, Any] | None = None,
+) -> SavedAgent:
+    """The agent of an algorithm's checkpoint directory, ready to act in one environment.
+
+    `path`: a checkpoint that `rllib train` or `Algorithm.save_to_path` wrote, or an
+    `agent.pt` in one. `seed` makes its exploration and planning reproducible. `planner`: options
+    of `PlannerSettings` that shall differ from training, such as `candidates` or `reward_fn`.
+    Raises CheckpointError when there is no agent, or one of another format; SettingsError for
+    an option that cannot be used.
+    """
+    content = read_agent(path, device)
+    groups = {**content["settings"]}
+    groups["planner"] = {**groups["planner"], **(planner or {})}
+    settings = build_settings(groups)
+    agent = Agent(content["observation"], ActionSpec(*content["action"]), settings)
     agent.load_state_dict(content["weights"])
     return SavedAgent(agent.to(device).eval(), seed)
 
@@ -93,19 +115,21 @@ class SavedAgent:
     def act(
         self, observation: np.ndarray | Mapping[str, np.ndarray], *, explore: bool = False
     ) -> np.ndarray:
-        """One observation (D,), or dict of such → action (A,) in [-1, 1], float32.
+        """One observation (D,), or dict of such → an action of the environment.
 
+        A Box's action (A,) lies in [-1, 1], float32; a discrete one is an int64 scalar array.
         The environment has to be wrapped as in training: `rllib_lsp.make_env(id, ...)`.
         """
         parts: Mapping[str, Any] = (
             observation if isinstance(observation, Mapping) else {SINGLE_KEY: observation}
         )
-        tensors = {
-            key: torch.as_tensor(np.asarray(part), dtype=torch.float32, device=self._device)[None]
-            for key, part in parts.items()
-        }
+        tensors = {key: self._tensor(np.asarray(part))[None] for key, part in parts.items()}
         self._carry, action, _ = self.agent.act(
             self._carry, tensors, self._is_first, explore, self._generator
         )
         self._is_first = torch.zeros_like(self._is_first)
-        return action[0].cpu().numpy()
+        return self.agent.action_spec.to_env(action[0].cpu().numpy())
+
+    def _tensor(self, part: np.ndarray) -> torch.Tensor:
+        dtype = part.dtype if part.dtype == np.uint8 else np.float32
+        return torch.as_tensor(np.ascontiguousarray(part, dtype), device=self._device)

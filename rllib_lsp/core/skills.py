@@ -1,49 +1,139 @@
-"""Skills and the predictor q(z | {s}, s0), which tells them apart by where they lead.
+"""Skills: how long each is held, the predictor that tells them apart, and their learned prior.
 
-Its likelihood is a lower bound on the mutual information between a skill and the states it
-leads to (LSP, section 3.2; Barber & Agakov 2003):
+The predictor's likelihood is a lower bound on the mutual information between a skill and the
+states it leads to (LSP, section 3.2; Barber & Agakov 2003):
 MI(z, {s} | s0) >= E[log q(z | {s}, s0)] + H[p(z | s0)].
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rllib_lsp.core.distributions import normal_log_prob
+from rllib_lsp.core.distributions import normal_kl, normal_log_prob
 from rllib_lsp.core.networks import mlp
+from rllib_lsp.core.settings import BehaviourSettings, SkillSettings
 
-PREDICTOR_LAYERS = 2
 MIN_STD = 0.1
+
+
+def draw_durations(
+    durations: tuple[int, ...], count: int, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """One of `durations` for each of `count` skills: (count,) int64."""
+    if len(durations) == 1:
+        return torch.full((count,), durations[0], device=device)
+    choice = torch.randint(len(durations), (count,), generator=generator, device=device)
+    return torch.tensor(durations, device=device)[choice]
+
+
+def tell(skill: Tensor, left: Tensor, settings: SkillSettings) -> Tensor:
+    """What the policy is told: the skill (..., Z) and, if durations vary, the share of the
+    longest that is `left` (...): → (..., told)."""
+    if settings.told == skill.shape[-1]:
+        return skill
+    return torch.cat([skill, (left / settings.longest).unsqueeze(-1)], -1)
+
+
+def tell_schedule(
+    skills: Tensor, durations: Tensor, horizon: int, settings: SkillSettings
+) -> Tensor:
+    """What the policy is told in states 0 … H of roll-outs under skills (N, S, Z).
+
+    Each skill of a row is held for `durations` (N,) decisions, the last one for longer if need
+    be: → (H + 1, N, told).
+    """
+    step = torch.arange(horizon + 1, device=skills.device).unsqueeze(1)
+    index = (step // durations).clamp(max=skills.shape[1] - 1)
+    held = skills.transpose(0, 1).gather(0, index.unsqueeze(-1).expand(-1, -1, skills.shape[-1]))
+    return tell(held, durations - step % durations, settings)
+
+
+class Segment(NamedTuple):
+    """The states along which one skill was held, summarised, for N roll-outs."""
+
+    start: Tensor
+    """(N, D)."""
+    end: Tensor
+    """(N, D)."""
+    mean: Tensor
+    """(N, D), of the states after the start."""
+    last: Tensor
+    """(N,) int64: step of the end state."""
+    whole: Tensor
+    """(N,) bool: the skill ended within the roll-out; where not, the rest is of no meaning."""
+
+
+def segments(states: Tensor, durations: Tensor, shortest: int) -> list[Segment]:
+    """The 1st, 2nd, … skill segment of each roll-out: states (H + 1, N, D), durations (N,)."""
+    horizon = states.shape[0] - 1
+    summed = states.cumsum(0)
+    found = []
+    for number in range(horizon // shortest):
+        first, last = number * durations, (number + 1) * durations
+        whole = last <= horizon
+        ends = [_at(summed, step.clamp(max=horizon)) for step in (first, last)]
+        mean = (ends[1] - ends[0]) / durations.unsqueeze(-1)
+        start, end = (_at(states, step.clamp(max=horizon)) for step in (first, last))
+        found.append(Segment(start, end, mean, last.clamp(max=horizon), whole))
+    return found
+
+
+def _at(states: Tensor, step: Tensor) -> Tensor:
+    """Row n of `states` (H + 1, N, D) at `step[n]`: → (N, D)."""
+    return states[step, torch.arange(states.shape[1], device=states.device)]
 
 
 class SkillPredictor(nn.Module):
     """q(z | {s}, s0): which skill led along these states?"""
 
-    def __init__(self, features: int, skill: int, hidden: int) -> None:
+    def __init__(self, states: int, skill: int, settings: BehaviourSettings) -> None:
         super().__init__()
-        self.network = mlp(3 * features, hidden, PREDICTOR_LAYERS, 2 * skill)
+        self.network = mlp(
+            3 * states, settings.hidden, settings.value_layers, 2 * skill, block=settings.block
+        )
 
-    def forward(self, segment: Tensor) -> tuple[Tensor, Tensor]:
-        """Segments (K + 1, N, D), start state first → mean and std of z, each (N, Z)."""
-        start, end = segment[0], segment[-1]
-        summary = torch.cat([end - start, start, segment[1:].mean(0)], -1)
+    def forward(self, segment: Segment) -> tuple[Tensor, Tensor]:
+        """Mean and std of z, each (N, Z)."""
+        summary = torch.cat([segment.end - segment.start, segment.start, segment.mean], -1)
         mean, raw_std = self.network(summary).chunk(2, -1)
         return mean, F.softplus(raw_std) + MIN_STD
 
-    def log_prob(self, segment: Tensor, skill: Tensor) -> Tensor:
-        """log q of the skill (N, Z) held along segments (K + 1, N, D): → (N,), in nats."""
+    def log_prob(self, segment: Segment, skill: Tensor) -> Tensor:
+        """log q of the skill (N, Z) that was held along the segment: → (N,), in nats."""
         return normal_log_prob(skill, *self(segment))
 
 
-def segments(features: Tensor, duration: int) -> list[Tensor]:
-    """Whole skill segments of a trajectory: (H + 1, N, D) → list of (duration + 1, N, D).
+class SkillPrior(nn.Module):
+    """p(z | s), distilled from plans: what the planner would probably decide here."""
 
-    A last skill that the horizon cuts short gives none.
-    """
-    whole = (features.shape[0] - 1) // duration
-    return [features[i * duration : (i + 1) * duration + 1] for i in range(whole)]
+    def __init__(self, features: int, skill: int, settings: BehaviourSettings) -> None:
+        super().__init__()
+        self.network = mlp(
+            features,
+            settings.hidden,
+            settings.value_layers,
+            2 * skill,
+            block=settings.block,
+            output_scale=0.0,
+        )
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., D) → mean and std of z, each (..., Z); N(0, I) before any training."""
+        mean, raw_std = self.network(features).chunk(2, -1)
+        # softplus(0.54) = 1.
+        return mean, F.softplus(raw_std + 0.5413) + 1e-3
+
+    def loss(self, features: Tensor, mean: Tensor, std: Tensor, planned: Tensor) -> Tensor:
+        """KL(plan ‖ prior) where a plan was made: scalar, in nats.
+
+        features (..., D); mean, std (..., Z) of the plans; planned (...) bool.
+        """
+        kl = normal_kl(mean, std, *self(features))
+        return (kl * planned).sum() / planned.sum().clamp(min=1)
 
 
 def skills_needed(horizon: int, duration: int) -> int:

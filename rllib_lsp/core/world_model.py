@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rllib_lsp.core.distributions import Latent, TwoHot
+from rllib_lsp.core.distributions import Latent, Scalar, TwoHot, UnitNormal
 from rllib_lsp.core.encoder import Decoder, Encoder, ObservationSpec
 from rllib_lsp.core.networks import mlp
 from rllib_lsp.core.rssm import RSSM, State
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     decided *after* this observation."""
 
     observation: Mapping[str, Tensor]
-    """{key: (B, T, width)}."""
+    """{key: (B, T, *shape)}."""
     action: Tensor
     """(B, T, A); zeros where `is_first`."""
     reward: Tensor
@@ -37,21 +37,31 @@ class Batch(NamedTuple):
     """(B, T, S, Z): mean of the current and the following planned skills."""
     plan_std: Tensor
     """(B, T, S, Z)."""
+    planned: Tensor
+    """(B, T) bool: this plan was made here, not carried over."""
 
 
 def kl_loss(
     latent: Latent, posterior: Tensor, prior: Tensor, settings: WorldModelSettings
 ) -> tuple[Tensor, Tensor]:
-    """Balanced KL with free bits, and KL(posterior ‖ prior) itself, each (...), in nats.
+    """Balanced KL with free nats, and KL(posterior ‖ prior) itself, in nats: scalar, (...).
 
     DreamerV3, eq. 3: the gradients that pull the prior to the posterior and the posterior to
-    the prior are scaled apart, and a state whose KL is below `free_nats` trains neither.
+    the prior are scaled apart, and a state whose KL is below `free_nats` trains neither. Dreamer
+    v1 gives the free nats to the mean over the batch instead.
     """
-    dynamics = latent.kl(posterior.detach(), prior)
+    divergence = dynamics = latent.kl(posterior.detach(), prior)
     representation = latent.kl(posterior, prior.detach())
+    if settings.free_nats_of == "batch":
+        dynamics, representation = dynamics.mean(), representation.mean()
     loss = settings.dynamics_scale * dynamics.clamp(min=settings.free_nats)
     loss = loss + settings.representation_scale * representation.clamp(min=settings.free_nats)
-    return loss, dynamics
+    return loss.mean(), divergence
+
+
+def make_scalar(settings: WorldModelSettings) -> Scalar:
+    """The distribution of rewards and values that `settings.scalar` names."""
+    return UnitNormal() if settings.scalar == "normal" else TwoHot(settings.bins)
 
 
 class WorldModel(nn.Module):
@@ -59,22 +69,28 @@ class WorldModel(nn.Module):
 
     def __init__(self, spec: ObservationSpec, action: int, settings: WorldModelSettings) -> None:
         super().__init__()
-        hidden = settings.hidden
+        hidden, block = settings.head_hidden, settings.block
         self.settings = settings
-        self.two_hot = TwoHot(settings.bins)
-        self.encoder = Encoder(spec, hidden, settings.layers)
+        self.scalar = make_scalar(settings)
+        self.encoder = Encoder(spec, settings)
         self.rssm = RSSM(self.encoder.size, action, settings)
         features = self.rssm.feature_size
-        self.decoder = Decoder(spec, features, hidden, settings.layers)
-        self.reward_head = mlp(features, hidden, HEAD_LAYERS, settings.bins, output_scale=0.0)
-        self.continue_head = mlp(features, hidden, 1, 1)
+        self.decoder = Decoder(spec, features, settings)
+        self.reward_head = mlp(
+            features, hidden, HEAD_LAYERS, self.scalar.size, block=block, output_scale=0.0
+        )
+        self.continue_head = (
+            mlp(features, hidden, 1, 1, block=block) if settings.continues else None
+        )
 
     def reward(self, features: Tensor) -> Tensor:
         """Predicted reward on *entering* a state, of all its frames: (..., D) → (...)."""
-        return self.two_hot.mean(self.reward_head(features))
+        return self.scalar.mean(self.reward_head(features))
 
     def continues(self, features: Tensor) -> Tensor:
         """Probability that the episode goes on after a state: (..., D) → (...)."""
+        if self.continue_head is None:
+            return features.new_ones(features.shape[:-1])
         return torch.sigmoid(self.continue_head(features).squeeze(-1))
 
     def loss(self, batch: Batch) -> tuple[Tensor, State, dict[str, Tensor]]:
@@ -85,21 +101,24 @@ class WorldModel(nn.Module):
         latent = self.rssm.latent
         filtered = self.rssm.observe(self.encoder(batch.observation), batch.action, batch.is_first)
         features = filtered.states.features
-        reconstruction = self.decoder.loss(features, batch.observation)
-        reward = -self.two_hot.log_prob(self.reward_head(features), batch.reward)
-        continue_logit = self.continue_head(features).squeeze(-1)
-        continues = F.binary_cross_entropy_with_logits(
-            continue_logit, 1.0 - batch.terminated.to(features.dtype), reduction="none"
-        )
+        reconstruction = self.decoder.loss(features, batch.observation).mean()
+        reward = -self.scalar.log_prob(self.reward_head(features), batch.reward).mean()
+        continues = self._continue_loss(features, batch.terminated)
         kl, divergence = kl_loss(latent, filtered.posterior, filtered.prior, self.settings)
-        loss = (reconstruction + reward + continues + kl).mean()
+        loss = self.settings.reconstruction_scale * reconstruction + reward + continues + kl
         metrics = {
             "world_model_loss": loss,
-            "reconstruction_loss": reconstruction.mean(),
-            "reward_loss": reward.mean(),
-            "continue_loss": continues.mean(),
+            "reconstruction_loss": reconstruction,
+            "reward_loss": reward,
+            "continue_loss": continues,
             "kl": divergence.mean(),
             "prior_entropy": latent.entropy(filtered.prior).mean(),
             "posterior_entropy": latent.entropy(filtered.posterior).mean(),
         }
         return loss, filtered.states, metrics
+
+    def _continue_loss(self, features: Tensor, terminated: Tensor) -> Tensor:
+        if self.continue_head is None:
+            return features.new_zeros(())
+        logit = self.continue_head(features).squeeze(-1)
+        return F.binary_cross_entropy_with_logits(logit, 1.0 - terminated.to(features.dtype))

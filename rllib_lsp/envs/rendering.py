@@ -17,7 +17,7 @@ _HELP = (
     "no OpenGL renderer could be loaded with MUJOCO_GL={choice}. Without a display, set "
     "MUJOCO_GL=egl (needs an EGL library: the GPU driver's, or Debian's libegl1) or "
     "MUJOCO_GL=osmesa (libosmesa6) before starting Python. State observations need no "
-    "renderer: leave render_mode and MUJOCO_GL unset."
+    "renderer: leave render_mode, pixels and MUJOCO_GL unset."
 )
 
 

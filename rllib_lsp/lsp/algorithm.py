@@ -18,6 +18,7 @@ from ray.tune import register_trainable
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.env_runner import Fragment
+from rllib_lsp.lsp.transfer import begin_with
 from rllib_lsp.replay import SequenceReplay
 
 REPLAY = "replay"
@@ -44,6 +45,8 @@ class LSP(Algorithm):
         self._next_fragment: dict[int, int] = {}
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
+        if self.config.transfer_options:
+            print(begin_with(self, self.config.transfer_options))
 
     def training_step(self) -> None:
         """Sample while learning keeps up, learn while sampling has earned it."""
@@ -95,10 +98,20 @@ class LSP(Algorithm):
     def _request(self) -> dict[str, Any]:
         return {
             "steps": int(self.config.rollout_fragment_length),
-            "random_actions": self.progress["decisions"] < self.config.learning_starts,
+            "random": self._beginning if self._is_beginning else None,
         }
 
+    @property
+    def _is_beginning(self) -> bool:
+        return self.progress["decisions"] < self.config.learning_starts
+
+    @property
+    def _beginning(self) -> str:
+        """What is random before learning begins: what a policy brings along is not."""
+        return "skills" if self.config.transfer_options else "actions"
+
     def _store(self, fragment: Fragment, metrics: dict[str, Any]) -> None:
+        was_beginning = self._is_beginning
         worker = fragment.worker_index
         continues = self._next_fragment.get(worker) == fragment.number
         self._next_fragment[worker] = fragment.number + 1
@@ -109,6 +122,8 @@ class LSP(Algorithm):
         self.progress["decisions"] += fragment.decisions
         self.progress["frames"] += fragment.frames
         self.progress["credit"] += fragment.decisions * self.config.training_ratio
+        if was_beginning and not self._is_beginning:
+            self.progress["credit"] += self.config.pretrain_updates * self._update_cost
         self.metrics.aggregate([metrics], key=ENV_RUNNER_RESULTS)
 
     def _update(self) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
+import yaml
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
-from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
 from ray.util.debug import log_once
 
-from rllib_lsp.core.agent import PARAMETER_GROUPS
-from rllib_lsp.core.settings import PARTS, Settings, SettingsError, build_settings
+from rllib_lsp.core.presets import PRESETS, build_settings, nearest
+from rllib_lsp.core.settings import PARTS, Settings
 from rllib_lsp.envs import register
-from rllib_lsp.lsp.env_building import build_env
-from rllib_lsp.lsp.spaces import SpaceError, action_size, observation_spec
+from rllib_lsp.lsp.validation import refuse_unsupported, validate
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
@@ -29,12 +29,20 @@ SPECIAL_KEYS = {
 }  # fmt: skip
 """Keys that RLlib's `update_from_dict` translates, so they are no attributes."""
 
-_CHECKED_ENVIRONMENTS: set[str] = set()
-
-RUNNER_CALLBACKS = (
-    "on_environment_created", "on_episode_created", "on_episode_start", "on_episode_step",
-    "on_episode_end", "on_sample_end",
-)  # fmt: skip
+TRAINING_PRESETS: dict[str, dict[str, Any]] = {
+    "modern": {
+        "training_ratio": 64.0, "batch_size": 16, "batch_length": 32, "learning_starts": 1000,
+        "pretrain_updates": 0, "lr": 4e-4, "learning_rates": {}, "adam_epsilon": 1e-8,
+        "grad_clip": 100.0,
+    },
+    # One update of 50 x 50 decisions for every 5; 5000 frames at an action repeat of 2.
+    "paper": {
+        "training_ratio": 500.0, "batch_size": 50, "batch_length": 50, "learning_starts": 2500,
+        "pretrain_updates": 100, "lr": 8e-5, "learning_rates": {"world_model": 6e-4},
+        "adam_epsilon": 1e-7, "grad_clip": 100.0,
+    },
+}  # fmt: skip
+"""What a preset says of training; of networks, skills and planner see `core.presets`."""
 
 
 class LSPConfig(AlgorithmConfig):
@@ -44,6 +52,9 @@ class LSPConfig(AlgorithmConfig):
                .training(size="small", planner={"candidates": 32})
     """
 
+    TRANSLATED_KEYS = ("preset", "transfer")
+    """Keys of `update_from_dict` that are methods here; `rllib train` takes them, too."""
+
     env_runner_cls: Any
 
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
@@ -52,22 +63,25 @@ class LSPConfig(AlgorithmConfig):
 
             algo_class = LSP
         super().__init__(algo_class=algo_class)
+        self.preset_name = "modern"
         self.size = "medium"
         self.world_model: dict[str, Any] = {}
         self.skills: dict[str, Any] = {}
         self.behaviour: dict[str, Any] = {}
         self.planner: dict[str, Any] = {}
-        self.training_ratio = 64.0
-        self.batch_size = 16
-        self.batch_length = 32
+        self.training_ratio: float
+        self.batch_size: int
+        self.batch_length: int
+        self.learning_starts: int
+        self.pretrain_updates: int
+        self.learning_rates: dict[str, float]
+        self.adam_epsilon: float
+        self.preset("modern")
         self.replay_capacity = 1_000_000
         self.store_replay_in_checkpoints = True
-        self.learning_starts = 1000
-        self.learning_rates: dict[str, float] = {}
+        self.transfer_options: dict[str, Any] = {}
 
-        self.lr = 4e-4
         self.gamma = 0.99
-        self.grad_clip = 100.0
         # One fragment is one skill of the default duration.
         self.rollout_fragment_length = 10
         self.max_requests_in_flight_per_env_runner = 2
@@ -79,6 +93,42 @@ class LSPConfig(AlgorithmConfig):
         self.delay_between_env_runner_restarts_s = 1.0
         # Its blocking request to every runner would undo asynchronous sampling.
         self._dont_auto_sync_env_runner_states = True
+
+    def preset(self, name: str) -> LSPConfig:
+        """Set ordinary options to those of a preset, `modern` (the defaults) or `paper`.
+
+        Options set afterwards win, as do the groups of options set before.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset = {name!r} is unknown: {nearest(str(name), list(PRESETS))}")
+        self.preset_name = name
+        for key, value in TRAINING_PRESETS[name].items():
+            setattr(self, key, dict(value) if isinstance(value, dict) else value)
+        return self
+
+    def transfer(
+        self,
+        checkpoint: str,
+        *,
+        keep: Sequence[str] = (),
+        reset: Sequence[str] = (),
+        freeze: Sequence[str] = (),
+    ) -> LSPConfig:
+        """Begin with what another agent, of LSP or of a baseline, has learned.
+
+        Args:
+            checkpoint: its checkpoint directory.
+            keep: components to take over besides the usual ones, see `lsp.transfer`.
+            reset: components to begin anew, though they are usually taken over.
+            freeze: components that are not trained any more.
+        """
+        given = {"keep": list(keep), "reset": list(reset), "freeze": list(freeze)}
+        self.transfer_options = {
+            **self.transfer_options,
+            "checkpoint": checkpoint,
+            **{key: names for key, names in given.items() if names},
+        }
+        return self
 
     def training(
         self,
@@ -94,6 +144,8 @@ class LSPConfig(AlgorithmConfig):
         replay_capacity: int | NotProvidedType = NotProvided,
         store_replay_in_checkpoints: bool | NotProvidedType = NotProvided,
         learning_starts: int | NotProvidedType = NotProvided,
+        pretrain_updates: int | NotProvidedType = NotProvided,
+        adam_epsilon: float | NotProvidedType = NotProvided,
         learning_rates: dict[str, float] | NotProvidedType = NotProvided,
         **kwargs: Any,
     ) -> LSPConfig:
@@ -108,9 +160,12 @@ class LSPConfig(AlgorithmConfig):
             batch_length: decisions in a window.
             replay_capacity: decisions kept for replay.
             store_replay_in_checkpoints: whether a restored run gets its replay back.
-            learning_starts: decisions with random actions before learning begins.
+            learning_starts: decisions with random actions (after a transfer: with random
+                skills) before learning begins.
+            pretrain_updates: updates made at once when learning begins.
             learning_rates: for single parameter groups (world_model, policy, value,
-                skill_predictor), in place of `lr`.
+                skill_predictor, skill_value, skill_prior, ensemble), in place of `lr`.
+            adam_epsilon: of the optimizers.
             kwargs: RLlib's own training options, of which `lr`, `gamma` and `grad_clip` (norm
                 of each group's gradient) are used.
         """
@@ -127,6 +182,8 @@ class LSPConfig(AlgorithmConfig):
             "replay_capacity": replay_capacity,
             "store_replay_in_checkpoints": store_replay_in_checkpoints,
             "learning_starts": learning_starts,
+            "pretrain_updates": pretrain_updates,
+            "adam_epsilon": adam_epsilon,
         }
         for name, value in plain.items():
             if value is not NotProvided:
@@ -139,9 +196,20 @@ class LSPConfig(AlgorithmConfig):
             self._value_error(f"{name} = {values!r} has to be a dict of options.")
         setattr(self, name, {**getattr(self, name), **values})
 
+    def _merge_transfer(self, options: Any) -> None:
+        allowed = ("checkpoint", "keep", "reset", "freeze")
+        if not isinstance(options, Mapping) or not set(options) <= set(allowed):
+            raise ValueError(f"transfer = {options!r} has to be a dict of {', '.join(allowed)}.")
+        self.transfer_options = {**self.transfer_options, **options}
+
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> LSPConfig:
-        """RLlib's, but option groups merge and an unknown key raises ValueError."""
+        """RLlib's, but a `preset` comes first, option groups merge, and an unknown key raises
+        ValueError."""
         rest = dict(config_dict)
+        if "preset" in rest:
+            self.preset(rest.pop("preset"))
+        if "transfer" in rest:
+            self._merge_transfer(rest.pop("transfer"))
         for name in (*PARTS, "learning_rates"):
             if name in rest:
                 self._merge_group(name, rest.pop(name))
@@ -157,7 +225,21 @@ class LSPConfig(AlgorithmConfig):
 
     def settings(self) -> Settings:
         """The resolved settings of the core. Raises SettingsError."""
-        return build_settings(self.size, self._groups())
+        return build_settings(self._groups(), preset=self.preset_name, size=self.size)
+
+    def describe(self) -> str:
+        """Every option as it is resolved, as YAML."""
+        options = {key: getattr(self, key) for key in TRAINING_PRESETS["modern"]}
+        options |= {"replay_capacity": self.replay_capacity, "gamma": self.gamma}
+        parts = {"preset": self.preset_name, "size": self.size, **options}
+        if self.transfer_options:
+            parts["transfer"] = self.transfer_options
+        groups = dataclasses.asdict(self.settings())
+        reward_fn = groups["planner"]["reward_fn"]
+        groups["planner"]["reward_fn"] = str(reward_fn) if reward_fn else None
+        return yaml.safe_dump(json.loads(json.dumps(parts | groups)), sort_keys=False)
+
+    __str__ = describe
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         """Options of every part; RLlib's own `gamma` stands in for `behaviour.gamma`."""
@@ -167,12 +249,18 @@ class LSPConfig(AlgorithmConfig):
 
     def learning_rate(self, group: str) -> float:
         """Learning rate of a parameter group."""
-        return self.learning_rates.get(group, self.lr)
+        return self.learning_rates.get(group, self.lr)  # type: ignore[return-value]
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
         """What the RLModule is built from, on learners and env runners alike."""
-        return super()._model_config_auto_includes | {"size": self.size, **self._groups()}
+        own = {"preset": self.preset_name, "size": self.size, "freeze": self.frozen}
+        return super()._model_config_auto_includes | own | self._groups()
+
+    @property
+    def frozen(self) -> list[str]:
+        """Components that are not trained."""
+        return list(self.transfer_options.get("freeze", ()))
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         from rllib_lsp.lsp.rl_module import LSPTorchRLModule
@@ -194,100 +282,9 @@ class LSPConfig(AlgorithmConfig):
             self.env_runner_cls = LSPEnvRunner
         # RLlib would advise to go back to the old API stack, where there is no LSP.
         log_once(f"{self.algo_class.__name__}_on_new_api_stack")
-        self._validate_unsupported()
-        super().validate()
-        self._validate_numbers()
         try:
-            settings = self.settings()
-        except SettingsError as error:
+            refuse_unsupported(self)
+            super().validate()
+            validate(self)
+        except ValueError as error:
             self._value_error(str(error))
-            return
-        self._validate_windows(settings)
-        if self.env is not None and not self.in_evaluation and not self.disable_env_checking:
-            self._validate_spaces()
-
-    def _validate_numbers(self) -> None:
-        at_least = {
-            "batch_size": 1, "batch_length": 2, "learning_starts": 0, "replay_capacity": 2,
-            "rollout_fragment_length": 1,
-        }  # fmt: skip
-        for name, bound in at_least.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < bound:
-                self._value_error(f"{name} = {value!r} has to be an integer of at least {bound}.")
-        rates = {f"learning_rates.{key}": value for key, value in self.learning_rates.items()}
-        for name, value in {"training_ratio": self.training_ratio, **rates}.items():
-            if not isinstance(value, int | float) or not value > 0:
-                self._value_error(f"{name} = {value!r} has to be a number above 0.")
-        for key in self.learning_rates:
-            if key not in PARAMETER_GROUPS:
-                self._value_error(
-                    f"learning_rates.{key} is unknown: valid are {', '.join(PARAMETER_GROUPS)}."
-                )
-
-    def _validate_windows(self, settings: Settings) -> None:
-        streams = self.num_envs_per_env_runner * max(1, self.num_env_runners)
-        if self.replay_capacity < 2 * streams * self.batch_length:
-            self._value_error(
-                f"replay_capacity = {self.replay_capacity} is too small for windows of "
-                f"batch_length = {self.batch_length} decisions from {streams} environments; it "
-                f"has to be at least {2 * streams * self.batch_length}."
-            )
-        if settings.behaviour.starts > self.batch_size * self.batch_length:
-            self._value_error(
-                f"behaviour.starts = {settings.behaviour.starts} exceeds the "
-                f"{self.batch_size * self.batch_length} decisions of a batch (batch_size x "
-                f"batch_length); lower it or enlarge the batch."
-            )
-
-    def _validate_unsupported(self) -> None:
-        """Say so where RLlib offers what is not here yet, rather than ignore it."""
-        if self.framework_str != "torch":
-            self._value_error(f"framework = {self.framework_str!r}: LSP is written in torch.")
-        if self.num_learners > 1:
-            self._value_error(
-                f"num_learners = {self.num_learners} is not supported yet; use 0 (in the main "
-                f"process) or 1 (an actor of its own)."
-            )
-        if self.is_multi_agent:
-            self._value_error("LSP is a single-agent algorithm; remove the policies.")
-        names = ("_env_to_module_connector", "_module_to_env_connector", "_learner_connector")
-        if any(getattr(self, name) for name in names):
-            self._value_error(
-                "Custom connectors are not supported yet: transform observations and actions "
-                "in an environment wrapper instead."
-            )
-        if self.output:
-            self._value_error(f"output = {self.output!r}: recording is not supported yet.")
-        if gym.VectorizeMode(self.gym_env_vectorize_mode) != gym.VectorizeMode.SYNC:
-            # Forking a process that runs Ray's threads can hang, besides.
-            self._value_error(
-                f"gym_env_vectorize_mode = {self.gym_env_vectorize_mode!r}: LSP steps a runner's "
-                f"environments in one process ('sync'), which costs less than messages between "
-                f"processes. To use more cores, raise num_env_runners."
-            )
-        classes = self.callbacks_class
-        for cls in classes if isinstance(classes, list | tuple) else [classes]:
-            for name in RUNNER_CALLBACKS:
-                own = getattr(cls, name, None) is not getattr(RLlibCallback, name)
-                if own or getattr(self, f"callbacks_{name}", None):
-                    self._value_error(
-                        f"The callback {name} is not supported yet: LSP's env runner keeps no "
-                        f"episode objects. Those of the algorithm, such as on_train_result "
-                        f"and on_evaluate_end, are."
-                    )
-
-    def _validate_spaces(self) -> None:
-        # `validate` runs several times a trial; building an environment takes 0.1 s and more.
-        key = repr((self.env, sorted(self.env_config.items(), key=str)))
-        if key in _CHECKED_ENVIRONMENTS:
-            return
-        try:
-            probe = build_env(self, self.env_config)
-            observation_spec(probe.observation_space)
-            action_size(probe.action_space)
-        except (SpaceError, ValueError, TypeError, gym.error.Error) as error:
-            self._value_error(f"Environment {self.env!r} cannot be used: {error}")
-            return
-        probe.close()
-        _CHECKED_ENVIRONMENTS.add(key)

@@ -96,11 +96,16 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self._weights_seq_no = 0
         super().set_state(state)
 
-    def sample_fragment(self, steps: int, random_actions: bool) -> tuple[Fragment, dict[str, Any]]:
-        """`steps` decisions in every environment, and the metrics since the last call."""
+    def sample_fragment(
+        self, steps: int, random: str | None = None
+    ) -> tuple[Fragment, dict[str, Any]]:
+        """`steps` decisions in every environment, and the metrics since the last call.
+
+        `random`: whether `actions`, or only `skills`, are drawn at random, as to begin with.
+        """
         if self._needs_initial_reset:
             self._reset()
-        rows, decisions, frames = self._roll_out(steps, self.config.explore, random_actions)
+        rows, decisions, frames = self._roll_out(steps, self.config.explore, random)
         fragment = Fragment(rows, self.worker_index or 0, self._fragments, decisions, frames)
         return fragment, self.get_metrics()
 
@@ -118,7 +123,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self._reset()
         parts, steps, finished = [], 0, 0
         while steps < (num_timesteps or 0) or finished < (num_episodes or 0):
-            rows, decisions, _ = self._roll_out(1, explore, random_actions)
+            random = "actions" if random_actions else None
+            rows, decisions, _ = self._roll_out(1, explore, random)
             parts.append(rows)
             steps += decisions
             finished += int(self._done().sum())
@@ -143,7 +149,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self._carry = self._agent.initial_carry(self.num_envs)
         count = self.num_envs
         self._arrival = _prefixed(observation) | {
-            "action": np.zeros((count, self._agent.action_size), np.float32),
+            "action": np.zeros((count, self._agent.action_spec.size), np.float32),
             "reward": np.zeros(count, np.float32),
             "is_first": np.ones(count, bool),
             "terminated": np.zeros(count, bool),
@@ -155,7 +161,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     def _done(self) -> np.ndarray:
         return self._arrival["terminated"] | self._arrival["truncated"]
 
-    def _roll_out(self, steps: int, explore: bool, random_actions: bool) -> tuple[Rows, int, int]:
+    def _roll_out(self, steps: int, explore: bool, random: str | None) -> tuple[Rows, int, int]:
         """Rows (N, steps, ...), how many decisions were executed, and frames."""
         rows: Rows = {}
         decisions = frames = episodes = step = 0
@@ -165,10 +171,15 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self._fragments += 1
         self._needs_initial_reset = True
         while step < steps:
-            action = self._random_action() if random_actions else self._act(explore, gains)
+            if random == "actions":
+                action = self._random_action()
+            else:
+                action = self._act(explore, random == "skills", gains)
             plan = {key: self._carry[key].cpu().numpy() for key in ("plan_mean", "plan_std")}
+            # A skill that was planned now has been held for this one decision.
+            plan["planned"] = (self._carry["held"].cpu().numpy() == 1) & (random is None)
             _write(rows, step, steps, self._arrival | plan)
-            result = self._try_env_step(action)
+            result = self._try_env_step(self._agent.action_spec.to_env(action))
             if result is ENV_STEP_FAILURE:
                 # All environments were made anew: what was begun here has no end.
                 rows, decisions, frames, episodes, step = {}, 0, 0, 0, 0
@@ -187,13 +198,12 @@ class LSPEnvRunner(SingleAgentEnvRunner):
 
     def _random_action(self) -> np.ndarray:
         """Uniform actions. The agent is not asked, and knows only what was done last."""
-        shape = (self.num_envs, self._agent.action_size)
-        action = self._random.uniform(-1.0, 1.0, shape).astype(np.float32)
+        action = self._agent.action_spec.random(self.num_envs, self._random)
         self._carry = self._agent.initial_carry(self.num_envs)
         self._carry["action"] = torch.from_numpy(action).to(self._device)
         return action
 
-    def _act(self, explore: bool, gains: list[float]) -> np.ndarray:
+    def _act(self, explore: bool, random_skills: bool, gains: list[float]) -> np.ndarray:
         observation = {
             key.removeprefix(OBSERVATION_PREFIX): torch.from_numpy(value).to(self._device)
             for key, value in self._arrival.items()
@@ -201,7 +211,12 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         }
         is_first = torch.from_numpy(self._arrival["is_first"]).to(self._device)
         self._carry, action, extras = self._agent.act(
-            self._carry, observation, is_first, explore, self._generator
+            self._carry,
+            observation,
+            is_first,
+            explore,
+            self._generator,
+            random_skills=random_skills,
         )
         gains += extras["planner_gain"][extras["planned"]].tolist()
         return action.cpu().numpy()
@@ -259,9 +274,14 @@ class LSPEnvRunner(SingleAgentEnvRunner):
 
 
 def _prefixed(observation: Any) -> Rows:
-    """Named float32 columns of an observation batch, copied: vector envs reuse their buffers."""
+    """Named columns of an observation batch, float32 vectors and uint8 images.
+
+    Copied: vector envs reuse their buffers.
+    """
     return {
-        f"{OBSERVATION_PREFIX}{key}": np.array(value, np.float32)
+        f"{OBSERVATION_PREFIX}{key}": np.array(
+            value, np.uint8 if value.dtype == np.uint8 else np.float32
+        )
         for key, value in named(observation).items()
     }
 

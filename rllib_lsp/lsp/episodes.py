@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
@@ -44,7 +45,7 @@ def _episode(rows: Rows, env: Any) -> SingleAgentEpisode:
             else {name: observations[OBSERVATION_PREFIX + name][t] for name in names}
             for t in range(count)
         ],
-        actions=list(rows["action"][1:]),
+        actions=list(_env_actions(rows["action"][1:], env.single_action_space)),
         rewards=rows["reward"][1:].tolist(),
         terminated=bool(rows["terminated"][-1]),
         truncated=bool(rows["truncated"][-1]),
@@ -52,3 +53,7 @@ def _episode(rows: Rows, env: Any) -> SingleAgentEpisode:
         action_space=env.single_action_space,
         len_lookback_buffer=0,
     )
+
+
+def _env_actions(actions: np.ndarray, space: gym.Space) -> np.ndarray:
+    return actions.argmax(-1) if isinstance(space, gym.spaces.Discrete) else actions

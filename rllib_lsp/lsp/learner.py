@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
-from rllib_lsp.core.agent import PARAMETER_GROUPS, Agent
+from rllib_lsp.core import learning
+from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.policy import Value
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.rl_module import LOSSES, METRICS
 
@@ -39,7 +41,7 @@ class LSPTorchLearner(TorchLearner):
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=name,
-                optimizer=torch.optim.Adam(parameters, fused=True),
+                optimizer=torch.optim.Adam(parameters, eps=config.adam_epsilon, fused=True),
                 params=parameters,
                 lr_or_lr_schedule=config.learning_rate(name),
             )
@@ -59,7 +61,7 @@ class LSPTorchLearner(TorchLearner):
         for optimizer in self._optimizer_parameters:
             optimizer.zero_grad(set_to_none=True)
         for module_id in loss_per_module:
-            self._agent(module_id).backward(self._losses.pop(module_id))
+            learning.backward(self._agent(module_id), self._losses.pop(module_id))
         return {ref: parameter.grad for ref, parameter in self._params.items()}
 
     def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
@@ -74,20 +76,23 @@ class LSPTorchLearner(TorchLearner):
         del gradients_dict  # They lie in the parameters already.
         skipped = 0
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
-            groups = self._agent(module_id).parameter_groups()
+            agent = self._agent(module_id)
+            groups = agent.parameter_groups()
             norms = [
                 torch.nn.utils.clip_grad_norm_(
-                    groups[name], self.config.grad_clip or float("inf"), foreach=True
+                    group, self.config.grad_clip or float("inf"), foreach=True
                 )
-                for name in PARAMETER_GROUPS
+                for group in groups.values()
             ]
-            for name, norm in zip(PARAMETER_GROUPS, torch.stack(norms).tolist(), strict=True):
+            for name, norm in zip(groups, torch.stack(norms).tolist(), strict=True):
                 self.metrics.log_value((module_id, f"{name}_gradient_norm"), norm, window=100)
                 if norm < float("inf"):
                     self.get_optimizer(module_id, name).step()
                 else:
                     skipped += 1
-            self._agent(module_id).value.update_slow()
+            for part in agent.children():
+                if isinstance(part, Value):
+                    part.update_slow()
         self._count_skipped(skipped)
 
     def _count_skipped(self, skipped: int) -> None:

@@ -11,11 +11,13 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis.inference_only_api import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 
+from rllib_lsp.core import learning
 from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.presets import build_settings
 from rllib_lsp.core.saved_agent import FILE_NAME, save_agent
-from rllib_lsp.core.settings import PARTS, build_settings
+from rllib_lsp.core.settings import PARTS
 from rllib_lsp.core.world_model import Batch
-from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, action_size, named, observation_spec
+from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, action_spec, named, observation_spec
 
 LOSSES = "losses"
 METRICS = "metrics"
@@ -28,24 +30,32 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def setup(self) -> None:
         config = self.model_config
-        settings = build_settings(config["size"], {name: config[name] for name in PARTS})
-        self.agent = Agent(
-            observation_spec(self.observation_space), action_size(self.action_space), settings
+        settings = build_settings(
+            {name: config[name] for name in PARTS}, preset=config["preset"], size=config["size"]
         )
+        self.agent = Agent(
+            observation_spec(self.observation_space), action_spec(self.action_space), settings
+        )
+        self.agent.freeze(tuple(config["freeze"]))
         if self.inference_only:
-            # RLlib would do this, but looks for a nested attribute on the module itself.
+            # RLlib would delete them, but looks for nested attributes on the module itself.
             for name in self.get_non_inference_attributes():
                 parent, _, child = name.rpartition(".")
-                delattr(self.get_submodule(parent), child)
+                setattr(self.get_submodule(parent), child, None)
 
     def get_non_inference_attributes(self) -> list[str]:
         """Parts that acting does not need; env runners neither hold nor receive them."""
-        return [
-            "agent.world_model.decoder",
-            "agent.value.slow_network",
-            "agent.skill_predictor",
-            "agent.return_scale",
-        ]
+        agent, settings = self.agent, self.agent.settings
+        idle = {
+            "return_scale": True,
+            "skill_predictor": settings.has_predictor,
+            "skill_value": "skill_value" in settings.groups,
+            "value.slow_network": agent.value is not None,
+            "world_model.decoder": agent.reward_fn is None,
+            "ensemble": agent.ensemble is not None
+            and not (settings.planner.disagreement or settings.behaviour.disagreement),
+        }
+        return [f"agent.{name}" for name, unused in idle.items() if unused]
 
     def train(self, mode: bool = True) -> LSPTorchRLModule:
         """RLlib toggles the mode at every forward; the recursion over submodules is slow."""
@@ -67,6 +77,8 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         # RLlib begins each episode with the initial state, so there is nothing to forget.
         is_first = torch.zeros_like(carry["steps_left"], dtype=torch.bool)
         carry, action, _ = self.agent.act(carry, observation, is_first, explore)
+        if self.agent.action_spec.discrete:
+            action = action.argmax(-1)
         return {Columns.ACTIONS: action.unsqueeze(1), Columns.STATE_OUT: carry}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -77,7 +89,7 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             if key.startswith(OBSERVATION_PREFIX)
         }
         fields = {name: columns[name] for name in Batch._fields if name != "observation"}
-        losses, metrics = self.agent.losses(Batch(observation=observation, **fields))
+        losses, metrics = learning.losses(self.agent, Batch(observation=observation, **fields))
         return {LOSSES: losses, METRICS: metrics}
 
     def save_to_path(

@@ -71,7 +71,7 @@ BAD = {
     "unknown algorithm": ("  run: LPS", ["LPS", "LSP"]),
     "unknown env": ("  env: dm_control/cartpole-swingop-v0", ["swingop", "cartpole-swingup"]),
     "wrong size": ("  config: {size: tinny}", ["tinny", "tiny"]),
-    "discrete actions": ("  env: CartPole-v1", ["Discrete(2)", "vector of floats"]),
+    "observations": ("  env: Blackjack-v1", ["a Tuple is no Box", "FlattenObservation"]),
     "missing env": ("  env:", ["env"]),
 }
 

@@ -1,21 +1,23 @@
 """A tiny agent and batches for it."""
 
+import numpy as np
 import pytest
 import torch
 
+from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.agent import Agent
-from rllib_lsp.core.settings import build_settings
+from rllib_lsp.core.presets import build_settings
 from rllib_lsp.core.world_model import Batch
 
-SPEC = {"position": 3, "velocity": 2}
-ACTION = 2
+SPEC = {"position": (3,), "velocity": (2,)}
+ACTION = ActionSpec(2)
 
 
 @pytest.fixture
 def make_agent():
-    def make(seed=0, **groups):
+    def make(seed=0, *, action=ACTION, preset="modern", **groups):
         torch.manual_seed(seed)
-        return Agent(SPEC, ACTION, build_settings("tiny", groups))
+        return Agent(SPEC, action, build_settings(groups, preset=preset, size="tiny"))
 
     return make
 
@@ -29,18 +31,22 @@ def make_batch():
         is_first[0, 5] = True
         terminated = torch.zeros_like(is_first)
         terminated[0, 4] = True
-        plan = (rows, length, agent.settings.planner.skills, agent.settings.skills.dim)
+        plan = (rows, length, agent.settings.planner.skills, agent.plan_width)
+        planned = torch.zeros(rows, length, dtype=torch.bool)
+        planned[:, ::5] = True
+        actions = agent.action_spec.random(rows * length, np.random.default_rng(seed))
         return Batch(
             observation={
-                key: torch.randn(rows, length, width, generator=generator)
-                for key, width in SPEC.items()
+                key: torch.randn(rows, length, *shape, generator=generator)
+                for key, shape in SPEC.items()
             },
-            action=torch.rand(rows, length, ACTION, generator=generator) * 2 - 1,
+            action=torch.from_numpy(actions).view(rows, length, -1),
             reward=torch.rand(rows, length, generator=generator),
             is_first=is_first,
             terminated=terminated,
             plan_mean=torch.randn(plan, generator=generator),
             plan_std=torch.ones(plan),
+            planned=planned,
         )
 
     return make

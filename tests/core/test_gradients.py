@@ -3,10 +3,36 @@
 import pytest
 import torch
 
+from rllib_lsp.core import learning
+from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.behaviour import draw_skills
 from rllib_lsp.core.distributions import normal_log_prob
+from rllib_lsp.core.policy import Value
+from rllib_lsp.core.presets import build_settings
 
-GROUPS = ("world_model", "policy", "value", "skill_predictor")
+AGENTS = {
+    "modern": {},
+    "paper": {"preset": "paper"},
+    "gaussian": {"world_model": {"latent": "gaussian"}},
+    "mi objective": {"skills": {"mi": "objective"}},
+    "durations": {"skills": {"duration": [2, 5]}},
+    "discrete": {"action": ActionSpec(3, discrete=True)},
+    "Dreamer": {"skills": {"dim": 0}, "planner": {"method": "none"}},
+    "PlaNet": {"planner": {"space": "actions", "skills": 6}},
+    "reward-free": {
+        "world_model": {"ensemble": 3},
+        "behaviour": {"reward": "none", "disagreement": 1.0},
+    },
+    "predictor features": {"skills": {"predictor_features": ["position[0:2]", "velocity"]}},
+}
+CASES = [
+    (name, group)
+    for name, options in AGENTS.items()
+    for group in build_settings(
+        {key: value for key, value in options.items() if key not in ("preset", "action")},
+        preset=options.get("preset", "modern"),
+    ).groups
+]
 
 
 def gradients(agent):
@@ -16,16 +42,19 @@ def gradients(agent):
     }
 
 
-@pytest.mark.parametrize("latent", ["categorical", "gaussian"])
-@pytest.mark.parametrize("loss_name", GROUPS)
-def test_each_loss_trains_its_own_group_only(make_agent, make_batch, latent, loss_name):
-    agent = make_agent(world_model={"latent": latent})
+@pytest.mark.parametrize(("name", "loss_name"), CASES)
+def test_each_loss_trains_its_own_group_only(make_agent, make_batch, name, loss_name):
+    agent = make_agent(**AGENTS[name])
     # Zero-initialised heads pass no gradient; give them something to pass on.
-    for head in (agent.world_model.reward_head, agent.value.network):
+    heads = [agent.world_model.reward_head] + [
+        part.network for part in agent.children() if isinstance(part, Value)
+    ]
+    for head in heads:
         torch.nn.init.normal_(head[-1].weight, std=0.1)
-    losses, _ = agent.losses(make_batch(agent))
+    losses, metrics = learning.losses(agent, make_batch(agent))
+    assert all(torch.isfinite(value) for value in metrics.values()), metrics
     zero = {name: loss if name == loss_name else loss * 0.0 for name, loss in losses.items()}
-    agent.backward(zero)
+    learning.backward(agent, zero)
     for name, size in gradients(agent).items():
         if name == loss_name:
             assert size > 0, name
@@ -33,22 +62,23 @@ def test_each_loss_trains_its_own_group_only(make_agent, make_batch, latent, los
             assert size == 0, name
 
 
+@pytest.mark.parametrize("mi", ["objective", "reward"])
 @pytest.mark.parametrize("mi_coef", [0.0, 1.0])
 def test_mutual_information_reaches_the_policy_through_the_dynamics(
-    make_agent, make_batch, mi_coef
+    make_agent, make_batch, mi, mi_coef
 ):
-    agent = make_agent(skills={"mi_coef": mi_coef}, behaviour={"entropy": 0.0})
+    agent = make_agent(skills={"mi_coef": mi_coef, "mi": mi}, behaviour={"entropy": 0.0})
     # Reward and value heads are zero at first: nothing but the MI can move the policy.
-    losses, _ = agent.losses(make_batch(agent))
-    agent.backward(losses)
+    losses, _ = learning.losses(agent, make_batch(agent))
+    learning.backward(agent, losses)
     assert (gradients(agent)["policy"] > 1e-6) == (mi_coef > 0)
 
 
 def test_a_loss_without_a_group_is_an_error(make_agent, make_batch):
     agent = make_agent()
-    losses, _ = agent.losses(make_batch(agent))
+    losses, _ = learning.losses(agent, make_batch(agent))
     with pytest.raises(ValueError, match="extra"):
-        agent.backward({**losses, "extra": losses["value"]})
+        learning.backward(agent, {**losses, "extra": losses["value"]})
 
 
 @pytest.mark.parametrize("latent", ["categorical", "gaussian"])
@@ -63,9 +93,9 @@ def test_one_batch_can_be_overfitted(make_agent, make_batch, latent):
     optimizer = torch.optim.Adam([p for group in groups.values() for p in group], lr=3e-3)
     history = []
     for _ in range(400):
-        losses, metrics = agent.losses(batch)
+        losses, metrics = learning.losses(agent, batch)
         optimizer.zero_grad()
-        agent.backward(losses)
+        learning.backward(agent, losses)
         optimizer.step()
         history.append({name: value.item() for name, value in metrics.items()})
     first, last = history[0], history[-1]
@@ -95,11 +125,11 @@ def test_what_tells_nothing_of_skills_has_no_mutual_information(make_agent, sour
 
 
 def test_terminated_starts_count_for_nothing(make_agent, make_batch):
-    """Pinning test 10: no policy learns from beyond the end of an episode."""
-    agent = make_agent(behaviour={"entropy": 0.1})
+    """Pinning test 10: nothing is learned in imagination from beyond the end of an episode."""
+    agent = make_agent(behaviour={"entropy": 0.1, "replay_value": 0.0})
     batch = make_batch(agent)
     ended = batch._replace(terminated=torch.ones_like(batch.terminated))
-    losses, _ = agent.losses(ended)
-    agent.backward(losses)
+    losses, _ = learning.losses(agent, ended)
+    learning.backward(agent, losses)
     assert gradients(agent)["policy"] == 0
     assert gradients(agent)["value"] == 0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rllib_lsp.core.imagination import ReturnScale, imagine, lambda_return
+from rllib_lsp.core.imagination import ReturnScale, imagine, lambda_return, replay_return
 
 
 def naive_lambda_return(reward, discount, value, lambda_):
@@ -52,23 +52,46 @@ def test_no_bootstrap_where_the_episode_does_not_go_on():
     assert returns[2].item() == 101.0
 
 
-def test_each_skill_is_held_for_its_duration(make_agent):
+def test_imagination_tells_the_policy_what_is_scheduled(make_agent):
     agent = make_agent()
     seen = []
-    policy = agent.policy
 
-    def spy(features, skill):
-        seen.append(skill.clone())
-        return policy(features, skill)
+    class Spy:
+        def act(self, features, skill, explore, generator):
+            seen.append(skill)
+            return agent.policy.act(features, skill, explore, generator)
 
-    skills = torch.randn(5, 3, 3)
+    told = torch.randn(11, 5, 3)
     start = agent.world_model.rssm.initial(5)
-    trajectory = imagine(
-        agent.world_model.rssm, spy, start, skills, duration=4, horizon=10, explore=True
-    )
+    trajectory = imagine(agent.world_model.rssm, Spy(), start, told, horizon=10, explore=True)
     assert trajectory.features.shape == (11, 5, agent.world_model.rssm.feature_size)
-    for step, skill in enumerate(seen):
-        torch.testing.assert_close(skill, skills[:, step // 4])
+    assert trajectory.actions.shape == (10, 5, 2)
+    assert torch.equal(torch.stack(seen), told[:10])
+
+
+def test_replay_return_stops_at_the_borders_of_episodes():
+    """Against a loop: a return never crosses into another episode."""
+    generator = torch.Generator().manual_seed(0)
+    length, lambda_ = 8, 0.9
+    reward, value = (
+        torch.randn(length, 1, dtype=torch.float64, generator=generator) for _ in range(2)
+    )
+    discount = torch.full((length, 1), 0.95, dtype=torch.float64)
+    discount[2] = 0.0  # Terminated in step 2, truncated in step 5.
+    is_first = torch.zeros(length, 1, dtype=torch.bool)
+    is_first[[0, 3, 6]] = True
+    actual, counts = replay_return(reward, discount, value, is_first, lambda_)
+    assert counts[:, 0].tolist() == [True, True, False, True, True, False, True]
+    for begin, end in ((0, 2), (3, 5), (6, 7)):
+        expected = naive_lambda_return(
+            reward[begin + 1 : end + 1, 0].tolist(),
+            discount[begin + 1 : end + 1, 0].tolist(),
+            value[begin : end + 1, 0].tolist(),
+            lambda_,
+        )
+        torch.testing.assert_close(
+            actual[begin:end, 0], torch.tensor(expected, dtype=torch.float64)
+        )
 
 
 def test_return_scale_follows_the_percentile_range_and_never_amplifies():

@@ -1,21 +1,39 @@
-"""Pinning test 2: CEM finds the best skill when the score is known."""
+"""Pinning test 2: planning finds the best skill when the score is known."""
 
+import dataclasses
+
+import pytest
 import torch
 
-from rllib_lsp.core.planner import plan_skills
+from rllib_lsp.core.planner import Proposals, plan_skills
 from rllib_lsp.core.settings import PlannerSettings
 
 SETTINGS = PlannerSettings(candidates=64, elites=8, iterations=6, skills=2)
+
+
+def search(score, start, settings=SETTINGS, generator=None, learned=None):
+    """Plan with nothing held."""
+    proposals = Proposals(torch.zeros_like(start[:, 0]), learned)
+    return plan_skills(score, start, settings, proposals, generator)
 
 
 def quadratic(target):
     return lambda skills: -(skills - target[:, None]).square().sum((-2, -1))
 
 
-def test_finds_the_maximum_of_each_environment_at_once():
+PLANNERS = {
+    "default": {},
+    "mppi": {"method": "mppi"},
+    "plain CEM": {"include": (), "keep_elites": False},
+}
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_finds_the_maximum_of_each_environment_at_once(name):
+    settings = dataclasses.replace(SETTINGS, **PLANNERS[name])
     target = torch.tensor([[[0.8, -0.4], [0.1, 0.5]], [[-1.0, 0.3], [0.7, -0.9]]])
-    plan = plan_skills(
-        quadratic(target), torch.zeros(2, 2, 2), SETTINGS, torch.Generator().manual_seed(0)
+    plan = search(
+        quadratic(target), torch.zeros(2, 2, 2), settings, torch.Generator().manual_seed(0)
     )
     assert (plan.mean - target).abs().max() < 0.15
     start = quadratic(target)(torch.zeros(2, 1, 2, 2))[:, 0]
@@ -27,10 +45,10 @@ def test_finds_the_maximum_of_each_environment_at_once():
 def test_environments_do_not_influence_each_other():
     target = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(1))
     noise = torch.Generator()
-    together = plan_skills(quadratic(target), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0))
+    together = search(quadratic(target), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0))
     moved = target.clone()
     moved[1:] += 5.0
-    changed = plan_skills(quadratic(moved), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0))
+    changed = search(quadratic(moved), torch.zeros(3, 2, 2), SETTINGS, noise.manual_seed(0))
     torch.testing.assert_close(together.mean[0], changed.mean[0])
     assert not torch.allclose(together.mean[1], changed.mean[1])
 
@@ -39,21 +57,85 @@ def test_no_iterations_means_the_prior_and_no_call_of_the_score():
     def never(_):
         raise AssertionError("scored without planning")
 
-    plan = plan_skills(never, torch.zeros(2, 1, 3), PlannerSettings(iterations=0))
+    plan = search(never, torch.zeros(2, 1, 3), PlannerSettings(iterations=0))
     torch.testing.assert_close(plan.mean, torch.zeros(2, 1, 3))
     torch.testing.assert_close(plan.std, torch.ones(2, 1, 3))
 
 
 def test_deviation_has_a_floor():
     settings = PlannerSettings(candidates=64, elites=2, iterations=20, skills=1, min_std=0.25)
-    plan = plan_skills(quadratic(torch.zeros(1, 1, 2)), torch.zeros(1, 1, 2), settings)
+    plan = search(quadratic(torch.zeros(1, 1, 2)), torch.zeros(1, 1, 2), settings)
     assert (plan.std >= 0.25).all()
 
 
 def test_same_seed_same_plan():
     target, noise = torch.ones(1, 2, 2), torch.Generator()
     plans = [
-        plan_skills(quadratic(target), torch.zeros(1, 2, 2), SETTINGS, noise.manual_seed(7))
+        search(quadratic(target), torch.zeros(1, 2, 2), SETTINGS, noise.manual_seed(7))
         for _ in range(2)
     ]
     assert torch.equal(plans[0].mean, plans[1].mean)
+
+
+def recorded(settings, **given):
+    """Every batch of candidates that a planner scores, on a flat score."""
+    seen = []
+
+    def score(skills):
+        seen.append(skills)
+        return skills.sum((-2, -1))
+
+    start = torch.full((1, 2, 2), 0.5)
+    proposals = Proposals(torch.full((1, 2), 7.0), given.get("learned"))
+    plan = plan_skills(score, start, settings, proposals, torch.Generator().manual_seed(0))
+    return seen, plan
+
+
+def test_what_is_included_stands_among_the_candidates():
+    learned = (torch.full((1, 2), -9.0), torch.full((1, 2), 1e-3))
+    settings = PlannerSettings(candidates=8, elites=2, iterations=1)
+    (candidates, _), _ = recorded(settings, learned=learned)
+    assert candidates.shape == (1, 8, 2, 2)
+    firsts = candidates[0, :, 0]
+    assert torch.equal(firsts[0], torch.full((2,), 0.5))
+    assert torch.equal(firsts[1], torch.full((2,), 7.0))
+    assert ((firsts + 9.0).abs().max(1).values < 0.01).sum() == 2
+    # The held and the learned skill are followed by what the plan had in mind.
+    assert torch.equal(candidates[0, 1, 1], torch.full((2,), 0.5))
+
+
+def test_elites_are_kept_or_not():
+    for keep, count in ((True, 10), (False, 8)):
+        settings = PlannerSettings(candidates=8, elites=2, iterations=2, keep_elites=keep)
+        seen, _ = recorded(settings)
+        assert seen[1].shape[1] == count
+
+
+def test_candidates_can_be_clipped():
+    settings = PlannerSettings(candidates=64, elites=2, iterations=3, clip=0.7)
+    seen, _ = recorded(settings)
+    assert max(candidates.abs().max() for candidates in seen[:-1]) <= 0.7
+
+
+def test_noise_widens_the_finished_plan():
+    settings = PlannerSettings(candidates=16, elites=2, iterations=2)
+    _, plain = recorded(settings)
+    _, noisy = recorded(dataclasses.replace(settings, noise=0.3))
+    torch.testing.assert_close(noisy.std, (plain.std**2 + 0.09).sqrt())
+
+
+def test_mppi_weighs_elites_by_their_scores():
+    """Against the definition, in float64."""
+    settings = PlannerSettings(
+        method="mppi", candidates=8, elites=3, iterations=1, include=(), temperature=0.7, min_std=0
+    )
+    (candidates, _), plan = recorded(settings)
+    scores = candidates.double().sum((-2, -1))[0]
+    best = scores.argsort(descending=True)[:3]
+    spread = scores[best].std(correction=0)
+    weights = torch.exp((scores[best] - scores[best].max()) / (0.7 * spread))
+    weights = (weights / weights.sum())[:, None, None]
+    mean = (weights * candidates.double()[0, best]).sum(0)
+    std = (weights * (candidates.double()[0, best] - mean) ** 2).sum(0).sqrt()
+    torch.testing.assert_close(plan.mean[0].double(), mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(plan.std[0].double(), std, atol=1e-5, rtol=1e-5)

@@ -217,7 +217,14 @@ def test_learns_to_do_as_observed(build):
         .env_runners(num_env_runners=0, num_envs_per_env_runner=4)
         .training(
             size="tiny",
-            world_model={"hidden": 32, "deterministic": 32},
+            # What an action earns is known at once.
+            gamma=0.8,
+            world_model={
+                "hidden": 32,
+                "deterministic": 32,
+                "encoder_hidden": 32,
+                "head_hidden": 32,
+            },
             behaviour={"hidden": 32, "horizon": 5, "starts": 64},
             skills={"duration": 5},
             batch_size=8,

@@ -6,7 +6,8 @@ import pytest
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_lsp import LSPConfig
-from rllib_lsp.core.settings import PARTS, SIZES, build_settings
+from rllib_lsp.core.presets import PRESETS, SIZES, build_settings
+from rllib_lsp.core.settings import PARTS
 
 
 class Spaces(gym.Env):
@@ -39,7 +40,7 @@ BAD = {
     "type": (training(planner={"candidates": 8.5}), ["8.5", "float", "of type int"]),
     "string number": (training(behaviour={"gamma": "0.9"}), ["'0.9'", "of type float"]),
     "NaN": (training(behaviour={"entropy": float("nan")}), ["entropy is NaN"]),
-    "elites": (training(planner={"elites": 32}), ["elites = 32", "smaller than candidates"]),
+    "elites": (training(planner={"elites": 64}), ["elites = 64", "smaller than candidates"]),
     "latent": (training(world_model={"latent": "gauss"}), ["'gauss'", "categorical, gaussian"]),
     "imagine": (training(skills={"imagine": "cem?"}), ["'cem?'", "replay, prior, mix"]),
     "gamma": (training(gamma=1.5), ["gamma = 1.5", "[0, 1]"]),
@@ -60,10 +61,55 @@ BAD = {
     "rate": (training(learning_rates={"policy": -1.0}), ["learning_rates.policy = -1.0"]),
     "rate group": (training(learning_rates={"actor": 1e-4}), ["actor", "policy, value"]),
     "learners": (lambda c: c.learners(num_learners=2), ["num_learners = 2", "use 0"]),
-    "discrete": (env(action=gym.spaces.Discrete(3)), ["Discrete(3)", "vector of floats"]),
+    "multi-discrete": (
+        env(action=gym.spaces.MultiDiscrete([2, 3])),
+        ["MultiDiscrete([2 3])", "TransformAction"],
+    ),
+    "planned choices": (
+        lambda c: training(planner={"space": "actions"})(env(action=gym.spaces.Discrete(3))(c)),
+        ["planner.space = 'actions'", "discrete", "choose skills"],
+    ),
+    "nothing to plan": (
+        training(skills={"dim": 0}),
+        ["planner.method = 'cem'", "without skills", "set planner.method to none"],
+    ),
+    "no ensemble": (
+        training(behaviour={"disagreement": 1.0}),
+        ["behaviour.disagreement = 1.0", "set world_model.ensemble"],
+    ),
+    "one head": (training(world_model={"ensemble": 1}), ["ensemble = 1", "one head"]),
+    "no deviation": (training(planner={"min_std": 0.0}), ["min_std = 0.0", "planner.min_std"]),
+    "include": (training(planner={"include": ["best"]}), ["'best'", "current"]),
+    "durations": (training(skills={"duration": [5, 0]}), ["(5, 0)", "at least 1"]),
+    "duration type": (training(skills={"duration": [5, "x"]}), ["'x'", "of type int"]),
+    "reward function": (
+        training(planner={"reward_fn": "no_such_module:f"}),
+        ["no_such_module:f", "cannot be imported"],
+    ),
+    "reward path": (training(planner={"reward_fn": "somewhere"}), ["package.module:name"]),
+    "predictor features": (
+        training(skills={"predictor_features": ["speed"]}),
+        ["'speed'", "there are observation"],
+    ),
+    "freeze": (
+        lambda c: c.transfer("/", freeze=["polcy"]),
+        ["transfer.freeze", "did you mean 'policy'"],
+    ),
+    "no source": (
+        lambda c: c.update_from_dict({"transfer": {"freeze": ["policy"]}}),
+        ["transfer.checkpoint is missing", "checkpoint_000003"],
+    ),
+    "lost source": (lambda c: c.transfer("/no/such/place"), ["/no/such/place", "does not exist"]),
+    "keep and reset": (
+        lambda c: c.transfer("/", keep=["value"], reset=["value"]),
+        ["both name value"],
+    ),
     "unbounded": (env(action=gym.spaces.Box(-np.inf, np.inf, (1,))), ["bound", "inf"]),
-    "image": (env(observation=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)), ["8, 8, 3", "Flatten"]),
-    "text": (env(observation=gym.spaces.Text(5)), ["Text", "not supported"]),
+    "image": (
+        env(observation=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)),
+        ["8, 8, 3", "ResizeObservation"],
+    ),
+    "text": (env(observation=gym.spaces.Text(5)), ["Text", "TransformObservation"]),
     "unknown env": (
         lambda c: c.environment("dm_control/walker-wlak-v0"),
         ["walker-wlak", "dm_control/walker-walk-v0"],
@@ -135,8 +181,31 @@ def test_a_config_survives_tunes_round_trip():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_named_size_is_valid(size):
-    settings = build_settings(size, {})
-    assert set(PARTS) == set(vars(settings))
+    for preset in PRESETS:
+        settings = build_settings({}, preset=preset, size=size)
+        assert set(PARTS) == set(vars(settings))
+
+
+def test_a_preset_sets_options_which_a_user_overrides():
+    config = LSPConfig().training(planner={"candidates": 40}).preset("paper")
+    config.training(batch_size=8, behaviour={"entropy": 0.1})
+    settings = config.settings()
+    assert settings.world_model.latent == "gaussian"
+    assert settings.planner.iterations == 4
+    assert (settings.planner.candidates, settings.behaviour.entropy) == (40, 0.1)
+    assert (config.batch_size, config.batch_length, config.training_ratio) == (8, 50, 500.0)
+    # In a dict, the order of the keys does not matter.
+    again = LSPConfig().update_from_dict(
+        {"batch_size": 8, "planner": {"candidates": 40}, "size": "small", "preset": "paper"}
+    )
+    assert (again.batch_size, again.batch_length) == (8, 50)
+    assert (
+        again.settings().world_model.deterministic == SIZES["small"]["world_model"]["deterministic"]
+    )
+    assert again.settings().world_model.latent == "gaussian"
+    assert LSPConfig().preset("paper").preset("modern").settings() == LSPConfig().settings()
+    with pytest.raises(ValueError, match="did you mean 'modern'"):
+        LSPConfig().preset("modren")
 
 
 def test_learning_rates_override_lr():

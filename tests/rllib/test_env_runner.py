@@ -28,12 +28,12 @@ def make_runner(tiny):
         runner.stop()
 
 
-@pytest.mark.parametrize("random_actions", [True, False])
-def test_rows_replay_bit_for_bit_in_a_fresh_environment(make_runner, random_actions):
+@pytest.mark.parametrize("random", ["actions", "skills", None])
+def test_rows_replay_bit_for_bit_in_a_fresh_environment(make_runner, random):
     """Each row's action, taken in the state before it, brings its observation and reward."""
     runner, config = make_runner()
     steps = EPISODE_DECISIONS + 20
-    fragment, _ = runner.sample_fragment(steps, random_actions)
+    fragment, _ = runner.sample_fragment(steps, random)
     rows = fragment.rows
     for index in range(2):
         env = build_env(config, config.env_config)
@@ -55,7 +55,7 @@ def test_rows_replay_bit_for_bit_in_a_fresh_environment(make_runner, random_acti
 
 def test_decisions_and_frames_count_what_the_simulator_did(make_runner):
     runner, _ = make_runner()
-    fragment, metrics = runner.sample_fragment(EPISODE_DECISIONS + 10, True)
+    fragment, metrics = runner.sample_fragment(EPISODE_DECISIONS + 10, "actions")
     resets = fragment.rows["is_first"].sum() - 2
     assert resets == 2
     # The last row's action is executed too, and the reset after an episode is no decision.
@@ -68,8 +68,8 @@ def test_decisions_and_frames_count_what_the_simulator_did(make_runner):
 
 def test_skills_are_held_and_replanned_at_episode_starts(make_runner):
     runner, config = make_runner()
-    duration = config.settings().skills.duration
-    first, _ = runner.sample_fragment(EPISODE_DECISIONS + 3 * duration, False)
+    duration = config.settings().skills.longest
+    first, _ = runner.sample_fragment(EPISODE_DECISIONS + 3 * duration)
     rows = first.rows
     for index in range(2):
         since = 0
@@ -85,11 +85,11 @@ def test_every_environment_of_every_runner_starts_differently(make_runner):
     starts = []
     for worker in (0, 1, 2):
         runner, _ = make_runner(envs=3, worker_index=worker)
-        fragment, _ = runner.sample_fragment(1, True)
+        fragment, _ = runner.sample_fragment(1, "actions")
         starts += [tuple(row) for row in fragment.rows[OBSERVATION][:, 0]]
     assert len(set(starts)) == 9
     again, _ = make_runner(envs=3, worker_index=1)
-    fragment, _ = again.sample_fragment(1, True)
+    fragment, _ = again.sample_fragment(1, "actions")
     assert [tuple(row) for row in fragment.rows[OBSERVATION][:, 0]] == starts[3:6]
 
 
@@ -101,7 +101,7 @@ def test_same_seed_same_fragment(make_runner):
         torch.manual_seed(1)
         for parameter in runner.module.agent.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-        runs.append(runner.sample_fragment(25, False)[0].rows)
+        runs.append(runner.sample_fragment(25)[0].rows)
     for key, value in runs[0].items():
         np.testing.assert_array_equal(value, runs[1][key], err_msg=key)
 
@@ -141,7 +141,7 @@ def test_runners_hold_only_what_acting_needs(make_runner):
     runner, _ = make_runner()
     assert "world_model" in repr(runner.module)
     names = {key.split(".")[1] for key in runner.module.get_state()}
-    assert names == {"world_model", "policy", "value"}
+    assert names == {"world_model", "policy", "value", "skill_prior"}
     assert not any("decoder" in key or "slow" in key for key in runner.module.get_state())
 
 
@@ -150,7 +150,7 @@ def test_what_a_task_says_of_an_episode_is_logged():
     config = LSPConfig().environment("rllib_lsp/point-reach-v0").training(size="tiny")
     config.validate()
     runner = LSPEnvRunner(config=config, worker_index=0, num_workers=0)
-    _, metrics = runner.sample_fragment(201, True)
+    _, metrics = runner.sample_fragment(201, "actions")
     runner.stop()
     info = {key: value.peek() for key, value in metrics["info"].items()}
     assert info["success"] in (0.0, 1.0)
@@ -192,7 +192,7 @@ def fragile_runner(**options):
 
 def test_the_end_of_a_task_is_terminated_and_the_next_row_is_first():
     runner = fragile_runner()
-    fragment, metrics = runner.sample_fragment(12, True)
+    fragment, metrics = runner.sample_fragment(12, "actions")
     rows = fragment.rows
     np.testing.assert_array_equal(rows[OBSERVATION][0, :, 0], [0, 1, 2, 3, 4, 5] * 2)
     np.testing.assert_array_equal(
@@ -207,11 +207,11 @@ def test_the_end_of_a_task_is_terminated_and_the_next_row_is_first():
 
 def test_after_an_exception_a_runner_begins_anew_and_its_fragments_do_not_join(monkeypatch):
     runner = fragile_runner()
-    first, _ = runner.sample_fragment(2, True)
+    first, _ = runner.sample_fragment(2, "actions")
     monkeypatch.setattr(Fragile, "fails", True)
     with pytest.raises(RuntimeError):
-        runner.sample_fragment(4, True)
-    after, _ = runner.sample_fragment(4, True)
+        runner.sample_fragment(4, "actions")
+    after, _ = runner.sample_fragment(4, "actions")
     assert after.number == first.number + 2
     assert after.rows["is_first"][0, 0]
     np.testing.assert_array_equal(after.rows[OBSERVATION][0, :, 0], [0, 1, 2, 3])
@@ -219,12 +219,12 @@ def test_after_an_exception_a_runner_begins_anew_and_its_fragments_do_not_join(m
 
 def test_a_failed_environment_is_rebuilt_if_so_configured(monkeypatch):
     runner = fragile_runner(restart_failed_sub_environments=True)
-    first, _ = runner.sample_fragment(2, True)
+    first, _ = runner.sample_fragment(2, "actions")
     monkeypatch.setattr(Fragile, "fails", True)
-    after, _ = runner.sample_fragment(4, True)
+    after, _ = runner.sample_fragment(4, "actions")
     assert after.number > first.number + 1
     np.testing.assert_array_equal(after.rows[OBSERVATION][0, :, 0], [0, 1, 2, 3])
-    again, _ = runner.sample_fragment(2, True)
+    again, _ = runner.sample_fragment(2, "actions")
     assert again.number == after.number + 1
     np.testing.assert_array_equal(again.rows[OBSERVATION][0, :, 0], [4, 5])
 

@@ -1,0 +1,95 @@
+"""Beginning with what another agent has learned, component by component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from rllib_lsp.core.models import COMPONENTS, Models
+
+
+class TransferError(ValueError):
+    """A component that cannot be taken over; the message names both sides."""
+
+
+KEPT = ("world_model", "ensemble", "policy", "skill_predictor", "skill_value")
+"""Taken over unless reset. What depends on the task (reward, continue, value, and the skill
+prior, which imitates plans for it) begins anew."""
+
+
+class Row(NamedTuple):
+    """What became of a component."""
+
+    component: str
+    fate: str
+    """`kept` or `reset`, and whether it is frozen."""
+    parameters: int
+
+
+def transfer(
+    models: Models, source: Mapping[str, Any], keep: Sequence[str] = (), reset: Sequence[str] = ()
+) -> list[Row]:
+    """Take over components of `source`, which `saved_agent.read_agent` read.
+
+    `keep` adds to `KEPT`, `reset` takes away from it. A component that either agent lacks is
+    passed over, unless `keep` names it. Raises TransferError for what does not fit.
+    """
+    rows = []
+    taken: dict[str, Tensor] = {}
+    for name in COMPONENTS:
+        mine = models.component(name)
+        wanted = (name in KEPT or name in keep) and name not in reset
+        if wanted and (name in keep or mine):
+            theirs = _component(source["weights"], name)
+            if mine and theirs:
+                _check_fit(name, mine, theirs, source, models)
+                taken |= theirs
+            elif name in keep:
+                lacking = "the source" if mine else "this agent"
+                raise TransferError(f"transfer.keep = {name!r}: {lacking} has no {name}.")
+            else:
+                wanted = False
+        if mine:
+            count = sum(weight.numel() for weight in mine.values())
+            rows.append(Row(name, "kept" if wanted else "reset", count))
+    models.load_state_dict({**models.state_dict(), **taken})
+    return rows
+
+
+def _component(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in weights.items() if key.startswith(COMPONENTS[name])}
+
+
+def _check_fit(
+    name: str,
+    mine: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    source: Mapping[str, Any],
+    models: Models,
+) -> None:
+    here, there = _shapes(mine), _shapes(theirs)
+    if here == there:
+        return
+    key = next(key for key in {**here, **there} if here.get(key) != there.get(key))
+    raise TransferError(
+        f"The {name} of the source does not fit: {key} is {there.get(key)} there and "
+        f"{here.get(key)} here. The source observes {source['observation']} and acts in "
+        f"{source['action'][0]} dimensions; here they are {models.world_model.encoder.spec} and "
+        f"{models.action_spec.size}. Use the source's environment and sizes, or put {name} into "
+        f"transfer.reset."
+    )
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in weights.items()}
+
+
+def table(rows: Sequence[Row], frozen: Sequence[str]) -> str:
+    """What a person wants to know of a transfer, one component a line."""
+    lines = [f"{'component':<16} {'taken over':<14} {'parameters':>12}"]
+    for row in rows:
+        fate = f"{row.fate}, frozen" if row.component in frozen else row.fate
+        lines.append(f"{row.component:<16} {fate:<14} {row.parameters:>12,}")
+    return "\n".join(lines)

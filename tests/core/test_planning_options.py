@@ -1,0 +1,174 @@
+"""What planning may be asked for: rewards of one's own, doubts, early replanning, no planning."""
+
+import io
+
+import pytest
+import torch
+
+from rllib_lsp.core.actions import ActionSpec
+from rllib_lsp.core.imagination import Trajectory
+from rllib_lsp.core.rssm import State
+from rllib_lsp.core.saved_agent import load_agent, save_agent
+from tests.core.test_acting import observe, roll
+
+H, N = 6, 3
+
+
+def first_action(observation, features, action):
+    """A reward that a frozen agent was never trained for."""
+    del observation, features
+    return action[..., 0]
+
+
+PATH = "tests.core.test_planning_options:first_action"
+
+
+def trajectory(agent):
+    generator = torch.Generator().manual_seed(0)
+    width = agent.world_model.rssm.feature_size
+    return Trajectory(
+        torch.randn(H + 1, N, width, generator=generator),
+        torch.rand(H, N, 2, generator=generator),
+        torch.zeros(H, N),
+    )
+
+
+def informative(agent):
+    """Heads that are zero at first are given something to say."""
+    for part in (agent.value.network, agent.world_model.reward_head):
+        torch.nn.init.normal_(part[-1].weight, std=0.5)
+    return agent
+
+
+def discounted(agent, path, rewards):
+    """Σ γ^t Π c · r_t, in a loop."""
+    going_on = 0.99 * agent.world_model.continues(path.features[1:])
+    total, factor = torch.zeros(N), torch.ones(N)
+    for step in range(H):
+        total += factor * rewards[step]
+        factor = factor * going_on[step]
+    return total
+
+
+@torch.no_grad()
+def test_a_reward_function_replaces_reward_and_value(make_agent):
+    agent = informative(make_agent(planner={"reward_fn": PATH}))
+    path = trajectory(agent)
+    expected = discounted(agent, path, path.actions[..., 0])
+    torch.testing.assert_close(agent._return(path)[0], expected)
+
+
+@torch.no_grad()
+def test_a_reward_function_adds_to_what_was_learned(make_agent):
+    plain = informative(make_agent())
+    added = informative(make_agent(planner={"reward_fn": first_action, "reward_mode": "add"}))
+    path = trajectory(plain)
+    added.load_state_dict(plain.state_dict())
+    gain = added._return(path)[0] - plain._return(path)[0]
+    lambda_weighted, factor = torch.zeros(N), torch.ones(N)
+    going_on = 0.99 * plain.world_model.continues(path.features[1:])
+    for step in range(H):
+        lambda_weighted += factor * path.actions[step, :, 0]
+        factor = factor * going_on[step] * 0.95
+    torch.testing.assert_close(gain, lambda_weighted, atol=1e-3, rtol=1e-3)
+
+
+def test_a_reward_function_is_given_at_loading_and_changes_what_is_done(make_agent, tmp_path):
+    agent = make_agent(planner={"reward_fn": first_action})
+    with open(tmp_path / "agent.pt", "wb") as stream:
+        save_agent(agent, stream)
+    # Nothing in the file names code, or is code.
+    assert load_agent(tmp_path).agent.reward_fn is None
+    loaded = load_agent(tmp_path, seed=0, planner={"reward_fn": PATH, "candidates": 40})
+    assert loaded.agent.reward_fn is first_action
+    assert loaded.agent.settings.planner.candidates == 40
+
+
+@torch.no_grad()
+def test_doubts_of_the_ensemble_lower_the_score(make_agent):
+    agent = informative(make_agent(world_model={"ensemble": 3}, planner={"disagreement": 2.0}))
+    sure = informative(make_agent(world_model={"ensemble": 3}))
+    sure.load_state_dict(agent.state_dict())
+    path = trajectory(agent)
+    predictions = torch.stack(
+        [head(torch.cat([path.features[:-1], path.actions], -1)) for head in agent.ensemble.heads]
+    )
+    doubt = ((predictions - predictions.mean(0)) ** 2).sum(0).sum(-1) / 2
+    torch.testing.assert_close(agent.ensemble.disagreement(path.features[:-1], path.actions), doubt)
+    assert (agent._return(path)[0] < sure._return(path)[0]).all()
+
+
+def test_ensemble_heads_agree_on_what_they_have_seen(make_agent):
+    agent = make_agent(world_model={"ensemble": 4})
+    generator = torch.Generator().manual_seed(0)
+    rssm = agent.world_model.rssm
+    deterministic = torch.randn(8, 6, rssm.deterministic_size, generator=generator)
+    # What comes next can be known: it stands in the state before.
+    stochastic = torch.tanh(deterministic[..., : rssm.latent.size].roll(1, 1))
+    states = State(deterministic, stochastic)
+    action, is_first = torch.rand(8, 6, 2, generator=generator), torch.zeros(8, 6, dtype=torch.bool)
+    optimizer = torch.optim.Adam(agent.ensemble.parameters(), lr=3e-3)
+    for _ in range(600):
+        loss = agent.ensemble.loss(states, action, is_first)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seen = agent.ensemble.disagreement(states.features[:, :-1], action[:, 1:]).mean()
+    new = agent.ensemble.disagreement(3.0 * states.features[:, :-1], -action[:, 1:]).mean()
+    assert new > 5 * seen
+
+
+def test_replanning_before_the_end_of_a_skill(make_agent):
+    agent = make_agent(skills={"duration": 6}, planner={"replan_every": 2})
+    _, skills, planned = roll(agent, torch.zeros(8, 1, dtype=torch.bool))
+    assert planned[:, 0].tolist() == [step % 2 == 0 for step in range(8)]
+    assert not torch.equal(skills[1], skills[2])
+
+
+def test_without_planning_the_learned_prior_decides(make_agent):
+    agent = make_agent(planner={"method": "none"})
+    torch.nn.init.normal_(agent.skill_prior.network[-1].weight, std=1.0)
+    carry = agent.initial_carry(2)
+    observation = observe(2, torch.Generator().manual_seed(0))
+    carry, _, _ = agent.act(carry, observation, torch.ones(2, dtype=torch.bool), False)
+    state = torch.cat([carry["deterministic"], carry["stochastic"]], -1)
+    torch.testing.assert_close(carry["skill"], agent.skill_prior(state)[0])
+
+
+def test_random_skills_on_request(make_agent):
+    agent = make_agent()
+    carry = agent.initial_carry(500)
+    observation = observe(500, torch.Generator().manual_seed(0))
+    first = torch.ones(500, dtype=torch.bool)
+    carry, _, _ = agent.act(
+        carry, observation, first, True, torch.Generator().manual_seed(1), random_skills=True
+    )
+    assert carry["skill"].mean().abs() < 0.1
+    assert carry["skill"].std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_planned_actions_are_the_actions(make_agent):
+    agent = make_agent(planner={"space": "actions", "skills": 4})
+    carry = agent.initial_carry(2)
+    observation = observe(2, torch.Generator().manual_seed(0))
+    carry, action, extras = agent.act(carry, observation, torch.ones(2, dtype=torch.bool), False)
+    torch.testing.assert_close(action, carry["plan_mean"][:, 0].clamp(-1, 1))
+    _, _, extras = agent.act(carry, observation, torch.zeros(2, dtype=torch.bool), False)
+    assert extras["planned"].all()
+
+
+def test_discrete_actions_are_choices(make_agent):
+    agent = make_agent(action=ActionSpec(3, discrete=True), behaviour={"action_noise": 0.5})
+    carry = agent.initial_carry(4)
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(12):
+        carry, action, _ = agent.act(
+            carry, observe(4, generator), torch.zeros(4, dtype=torch.bool), True, generator
+        )
+        assert torch.equal(action.sum(-1), torch.ones(4))
+        seen |= set(agent.action_spec.to_env(action.numpy()).tolist())
+    assert seen == {0, 1, 2}
+    stream = io.BytesIO()
+    save_agent(agent, stream)
+    assert stream.tell() > 0

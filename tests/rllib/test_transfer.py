@@ -1,0 +1,133 @@
+"""Transfer: what is taken over, what begins anew, what stays frozen."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from rllib_lsp import DreamerConfig, FixedPolicyConfig, LSPConfig
+from rllib_lsp.core.saved_agent import read_agent
+from tests.rllib.conftest import CARTPOLE, tiny_config
+
+
+@pytest.fixture(scope="module")
+def source(ray_session, tmp_path_factory):
+    """The checkpoint of an agent that has learned something, however little."""
+    algorithm = tiny_config().build_algo()
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path_factory.mktemp("source"))
+    algorithm.stop()
+    return path
+
+
+def like(config):
+    tiny = tiny_config()
+    for key in ("size", "batch_size", "batch_length", "training_ratio", "learning_starts"):
+        setattr(config, key, getattr(tiny, key))
+    return (
+        config.environment(CARTPOLE, env_config=tiny.env_config)
+        .reporting(min_sample_timesteps_per_iteration=200)
+        .debugging(seed=1)
+    )
+
+
+def learning_agent(algorithm):
+    return algorithm.learner_group._learner.module["default_policy"].unwrapped().agent
+
+
+def weights(algorithm):
+    state = learning_agent(algorithm).state_dict()
+    return {key: value.clone() for key, value in state.items()}
+
+
+def test_the_usual_parts_are_taken_over_and_a_table_says_so(build, source, capsys):
+    algorithm = build(like(LSPConfig()).transfer(source))
+    theirs, mine = read_agent(source)["weights"], weights(algorithm)
+    kept = ("world_model.encoder", "world_model.rssm", "world_model.decoder", "policy",
+            "skill_predictor", "skill_value")  # fmt: skip
+    for key, value in mine.items():
+        if key.startswith(kept):
+            assert torch.equal(value, theirs[key]), key
+    for head in ("world_model.reward_head.0.weight", "value.network.0.weight"):
+        assert not torch.equal(mine[head], theirs[head])
+    assert len(algorithm.replay) == 0
+    acting = algorithm.env_runner.module.agent.policy.state_dict()
+    assert torch.equal(acting["network.0.weight"], theirs["policy.network.0.weight"])
+
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    count = sum(v.numel() for k, v in mine.items() if k.startswith("policy."))
+    assert lines["policy"][1:] == ["kept", f"{count:,}"]
+    assert lines["value"][1] == "reset"
+
+    # Before learning begins skills are random, but torques are the policy's.
+    request = algorithm._request()
+    assert request["random"] == "skills"
+    fragment, _ = algorithm.env_runner.sample_fragment(**request)
+    assert not fragment.rows["planned"].any()
+    assert np.unique(fragment.rows["plan_std"]).tolist() == [1.0]
+
+
+def test_the_fixed_policy_stays_bit_identical_while_all_else_learns(build, source):
+    """Pinning test 5."""
+    algorithm = build(like(FixedPolicyConfig()).transfer(source))
+    before = weights(algorithm)
+    algorithm.train()
+    after = weights(algorithm)
+    theirs = read_agent(source)["weights"]
+    for key, value in after.items():
+        if key.startswith("policy."):
+            assert torch.equal(value, before[key])
+            assert torch.equal(value, theirs[key])
+    for part in ("world_model.rssm", "world_model.reward_head", "value.network"):
+        assert any(
+            not torch.equal(after[key], before[key]) for key in after if key.startswith(part)
+        ), part
+    groups = learning_agent(algorithm).parameter_groups()
+    assert "policy" not in groups
+    assert "value" in groups
+
+
+def test_anything_can_be_kept_or_reset(build, source):
+    config = like(LSPConfig()).transfer(source, keep=["reward", "replay"], reset=["policy"])
+    algorithm = build(config)
+    theirs, mine = read_agent(source)["weights"], weights(algorithm)
+    key = "world_model.reward_head.0.weight"
+    assert torch.equal(mine[key], theirs[key])
+    assert not torch.equal(mine["policy.network.0.weight"], theirs["policy.network.0.weight"])
+    assert len(algorithm.replay) >= 200
+
+
+class Other(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (9,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (3,), np.float32)
+
+    def __init__(self, _=None):
+        pass
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(9, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(9, np.float32), 0.0, False, False, {}
+
+
+def test_another_environment_is_named_with_both_spaces(build, source):
+    with pytest.raises(ValueError, match=r"world_model.*\(5,\).*\(9,\).*transfer.reset"):
+        build(like(LSPConfig()).environment(Other, env_config={}).transfer(source))
+
+
+def test_dreamer_has_no_policy_for_skills_but_a_model(build, source):
+    with pytest.raises(ValueError, match=r"The policy of the source does not fit"):
+        build(like(DreamerConfig()).transfer(source))
+    algorithm = build(like(DreamerConfig()).transfer(source, reset=["policy"]))
+    key = "world_model.rssm.from_action.weight"
+    assert torch.equal(weights(algorithm)[key], read_agent(source)["weights"][key])
+
+
+def test_what_the_source_lacks_cannot_be_kept(build, source):
+    with pytest.raises(ValueError, match="the source has no ensemble"):
+        build(
+            like(LSPConfig())
+            .training(world_model={"ensemble": 2})
+            .transfer(source, keep=["ensemble"])
+        )
