@@ -58,6 +58,8 @@ class Progress(Callback):
         seen.count += 1
         eta = self._seconds_left(seen, result, now)
         name = f"{trial} | " if len(trials) > 1 else ""
+        if "transfer_table" in result:
+            typer.echo(result["transfer_table"])
         typer.echo(name + progress_line(result, None if result.get("done") else eta))
         self._warn_of_missing(seen, result)
 

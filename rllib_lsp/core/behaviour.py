@@ -54,7 +54,9 @@ def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skil
     half of the states. Skills beyond the planned ones come from the prior.
     """
     shortest = min(settings.skills.duration)
-    count, needed = plan_mean.shape[0], skills_needed(settings.behaviour.horizon, shortest)
+    # The state at the horizon begins a skill, if one ends there.
+    needed = skills_needed(settings.behaviour.horizon + 1, shortest)
+    count = plan_mean.shape[0]
     planned = min(needed, plan_mean.shape[1])
     share = {"prior": 0.0, "mix": 0.5, "replay": 1.0, "cem": 1.0}[settings.skills.imagine]
     use_plan = torch.rand(count, 1, 1, device=plan_mean.device) < share
@@ -98,7 +100,7 @@ def behaviour_losses(
         behaviour.lambda_,
     )
     scale = returns.new_ones(())
-    if behaviour.normalise_returns:
+    if behaviour.normalise_returns and models.return_scale is not None:
         scale = models.return_scale.update(returns.detach())
     objective = returns / scale + behaviour.entropy * trajectory.entropy
     losses = {

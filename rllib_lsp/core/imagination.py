@@ -111,9 +111,8 @@ class ReturnScale(torch.nn.Module):
     @torch.no_grad()
     def update(self, returns: Tensor) -> Tensor:
         """Fold in new returns of any shape; gives the divisor, at least 1."""
-        low, high = torch.quantile(
-            returns.flatten(), torch.tensor([self.LOW, self.HIGH], device=returns.device)
-        )
+        points = returns.new_tensor([self.LOW, self.HIGH])
+        low, high = torch.quantile(returns.flatten(), points)
         # One bad batch must not spoil the scale for ever.
         width = torch.where(torch.isfinite(high - low), high - low, self.scale)
         self.scale.lerp_(width, 1.0 - self.DECAY)

@@ -42,6 +42,7 @@ class Models(nn.Module):
     skill_predictor: SkillPredictor | None
     skill_value: Value | None
     skill_prior: SkillPrior | None
+    return_scale: ReturnScale | None
 
     def __init__(self, spec: ObservationSpec, action: ActionSpec, settings: Settings) -> None:
         """`spec`: shape of each observation; `action`: the action space."""
@@ -77,7 +78,7 @@ class Models(nn.Module):
         self.skill_prior = wanted(
             "skill_prior", lambda: SkillPrior(features, skills.dim, behaviour)
         )
-        self.return_scale = ReturnScale()
+        self.return_scale = ReturnScale() if "policy" in groups else None
         self.reward_fn = resolve_reward_fn(settings.planner.reward_fn)
 
     @property

@@ -45,7 +45,7 @@ def read_agent(path: str | Path, device: str = "cpu") -> dict[str, Any]:
 
     Raises CheckpointError when there is no agent, or one of another format.
     """
-    file = _find(Path(path).expanduser())
+    file = find_agent(Path(path).expanduser())
     content = torch.load(file, map_location=device, weights_only=True)
     if content.get("version") != FORMAT_VERSION:
         raise CheckpointError(
@@ -79,7 +79,8 @@ def load_agent(
     return SavedAgent(agent.to(device).eval(), seed)
 
 
-def _find(path: Path) -> Path:
+def find_agent(path: Path) -> Path:
+    """The one `agent.pt` at or below `path`. Raises CheckpointError for none or several."""
     if path.is_file():
         return path
     found = sorted(path.rglob(FILE_NAME)) if path.is_dir() else []

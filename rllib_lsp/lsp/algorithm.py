@@ -18,11 +18,13 @@ from ray.tune import register_trainable
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.env_runner import Fragment
-from rllib_lsp.lsp.transfer import begin_with
+from rllib_lsp.lsp.transfer import IS_DONE, begin_with
 from rllib_lsp.replay import SequenceReplay
 
 REPLAY = "replay"
 PROGRESS = "lsp_progress"
+TRANSFER_TABLE = "transfer_table"
+"""In the first result of an algorithm that began with a transfer."""
 MAX_UPDATES_PER_STEP = 16
 AHEAD_UPDATES = 4
 """Updates that remote sampling may run ahead of learning."""
@@ -45,8 +47,11 @@ class LSP(Algorithm):
         self._next_fragment: dict[int, int] = {}
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
-        if self.config.transfer_options:
-            print(begin_with(self, self.config.transfer_options))
+        self._transfer_table = ""
+        options = self.config.transfer_options
+        if options and not options.get(IS_DONE):
+            self._transfer_table = begin_with(self, options)
+            print(self._transfer_table)
 
     def training_step(self) -> None:
         """Sample while learning keeps up, learn while sampling has earned it."""
@@ -159,7 +164,18 @@ class LSP(Algorithm):
             f"{name}_per_s": (self.progress[key] - before[key]) / seconds
             for key, name in names.items()
         }
+        if self._transfer_table:
+            # For who does not see what is printed here, as the driver of a trial.
+            results[TRANSFER_TABLE], self._transfer_table = self._transfer_table, ""
         return results
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
+        """A checkpoint holds what was taken over: it needs the source no more."""
+        (config, *rest), kwargs = super().get_ctor_args_and_kwargs()
+        options = config.get("transfer_options")
+        if options:
+            config = {**config, "transfer_options": {**options, IS_DONE: True}}
+        return (config, *rest), kwargs
 
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         components = super().get_checkpointable_components()

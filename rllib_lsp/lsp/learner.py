@@ -90,7 +90,8 @@ class LSPTorchLearner(TorchLearner):
                     self.get_optimizer(module_id, name).step()
                 else:
                     skipped += 1
-            for part in agent.children():
+            for name in groups:
+                part = getattr(agent, name)
                 if isinstance(part, Value):
                     part.update_slow()
         self._count_skipped(skipped)

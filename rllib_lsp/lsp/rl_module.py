@@ -47,7 +47,7 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         """Parts that acting does not need; env runners neither hold nor receive them."""
         agent, settings = self.agent, self.agent.settings
         idle = {
-            "return_scale": True,
+            "return_scale": agent.return_scale is not None,
             "skill_predictor": settings.has_predictor,
             "skill_value": "skill_value" in settings.groups,
             "value.slow_network": agent.value is not None,

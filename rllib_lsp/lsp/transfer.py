@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,13 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from rllib_lsp.core import transfer as core
 from rllib_lsp.core.models import COMPONENTS
 from rllib_lsp.core.presets import nearest
-from rllib_lsp.core.saved_agent import read_agent
+from rllib_lsp.core.saved_agent import find_agent, read_agent
 
 if TYPE_CHECKING:
     from rllib_lsp.lsp.algorithm import LSP
 
+IS_DONE = "is_done"
+"""Marks the options of an agent that has begun already."""
 REPLAY = "replay"
 """May be kept as if it were a component; usually a new task begins with an empty one."""
 
@@ -33,20 +36,29 @@ def check_options(options: Mapping[str, Any]) -> None:
     both = set(options.get("keep", ())) & set(options.get("reset", ()))
     if both:
         raise ValueError(f"transfer.keep and transfer.reset both name {', '.join(sorted(both))}.")
-    checkpoint = options.get("checkpoint")
-    if options and not checkpoint:
+    if options and not options.get("checkpoint"):
         raise ValueError(
             "transfer.checkpoint is missing: name the checkpoint directory of the agent to begin "
             "with, for example ~/ray_results/<experiment>/<trial>/checkpoint_000003."
         )
-    if checkpoint and not Path(str(checkpoint)).expanduser().exists():
-        raise ValueError(f"transfer.checkpoint = {str(checkpoint)!r} does not exist.")
+    # A checkpoint of the agent itself holds what was taken over; see `LSP.setup`.
+    if options and not options.get(IS_DONE):
+        try:
+            find_agent(source_path(options))
+        except ValueError as error:
+            raise ValueError(f"transfer.checkpoint: {error}") from error
+
+
+def source_path(options: Mapping[str, Any]) -> Path:
+    """Where the source lies; a relative path is one of the directory that Tune was started in."""
+    started_in = os.environ.get("TUNE_ORIG_WORKING_DIR", "")
+    return Path(started_in) / Path(str(options["checkpoint"])).expanduser()
 
 
 def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
     """Give an algorithm that has just been built what `options` say; a table for the reader."""
     keep = [name for name in options.get("keep", ()) if name != REPLAY]
-    source = read_agent(options["checkpoint"])
+    source = read_agent(source_path(options))
 
     def load(learner: Any) -> list[core.Row]:
         agent = learner.module[DEFAULT_MODULE_ID].unwrapped().agent
@@ -58,7 +70,7 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
         if isinstance(result, Exception):
             raise result
     if REPLAY in options.get("keep", ()):
-        algorithm.replay.load(_replay_directory(Path(options["checkpoint"]).expanduser()))
+        algorithm.replay.load(_replay_directory(source_path(options)))
     algorithm.env_runner_group.sync_weights(
         from_worker_or_learner_group=algorithm.learner_group, inference_only=True
     )

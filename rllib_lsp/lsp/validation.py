@@ -34,9 +34,21 @@ def validate(config: LSPConfig) -> None:
     settings = config.settings()
     _windows(config, settings)
     resolve_reward_fn(settings.planner.reward_fn)
+    _prior_has_a_teacher(config, settings)
     check_options(config.transfer_options)
     if config.env is not None and not config.in_evaluation and not config.disable_env_checking:
         _spaces(config, settings)
+
+
+def _prior_has_a_teacher(config: LSPConfig, settings: Settings) -> None:
+    is_lesson = not config.in_evaluation and not config.transfer_options
+    wants_one = settings.has_skills and settings.skills.learn_prior
+    if is_lesson and wants_one and settings.planner.method == "none":
+        raise ValueError(
+            "planner.method = 'none' with skills.learn_prior: without plans the skill prior has "
+            "nothing to learn from. Set skills.learn_prior to false for random skills, or plan "
+            "while training and set planner.method in evaluation_config."
+        )
 
 
 def _numbers(config: LSPConfig) -> None:
@@ -121,7 +133,7 @@ def _spaces(config: LSPConfig, settings: Settings) -> None:
         probe = build_env(config, config.env_config)
         spec = observation_spec(probe.observation_space)
         action = action_spec(probe.action_space)
-    except (ValueError, TypeError, gym.error.Error) as error:
+    except Exception as error:  # whatever an environment raises when it is made
         raise ValueError(f"Environment {config.env!r} cannot be used: {error}") from error
     probe.close()
     check_fit(spec, action, settings)

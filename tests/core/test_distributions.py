@@ -9,7 +9,9 @@ from rllib_lsp.core.distributions import (
     CategoricalLatent,
     GaussianLatent,
     TwoHot,
+    UnitNormal,
     normal_entropy,
+    normal_kl,
     normal_log_prob,
     symexp,
     symlog,
@@ -35,6 +37,26 @@ def test_normal_log_prob_and_entropy_against_closed_form():
     assert normal_log_prob(x, mean, std).item() == pytest.approx(expected, abs=1e-12)
     entropy = sum(0.5 * math.log(2 * math.pi * math.e * s * s) for s in std.tolist())
     assert normal_entropy(std).item() == pytest.approx(entropy, abs=1e-12)
+
+
+def test_normal_kl_against_torch():
+    generator = torch.Generator().manual_seed(0)
+    mean_q, mean_p = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator)
+    std_q, std_p = torch.rand(2, 5, 3, dtype=torch.float64, generator=generator) + 0.05
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean_q, std_q), torch.distributions.Normal(mean_p, std_p)
+    ).sum(-1)
+    torch.testing.assert_close(normal_kl(mean_q, std_q, mean_p, std_p), expected)
+    assert normal_kl(mean_q, std_q, mean_q, std_q).abs().max() < 1e-12
+
+
+def test_unit_normal_against_torch():
+    generator = torch.Generator().manual_seed(0)
+    parameters = torch.randn(4, 1, dtype=torch.float64, generator=generator)
+    target = torch.randn(4, dtype=torch.float64, generator=generator)
+    expected = torch.distributions.Normal(parameters[:, 0], 1.0).log_prob(target)
+    torch.testing.assert_close(UnitNormal().log_prob(parameters, target), expected)
+    torch.testing.assert_close(UnitNormal().mean(parameters), parameters[:, 0])
 
 
 def test_gaussian_kl_against_closed_form():
@@ -127,6 +149,30 @@ def test_kl_loss_balances_its_gradients_and_leaves_free_bits_alone(latent):
     assert 0 < counts.sum() < 6
     torch.testing.assert_close(balanced[0], 0.2 * pure[0] * counts)
     torch.testing.assert_close(balanced[1], 0.7 * pure[1] * counts)
+
+
+@pytest.mark.parametrize("latent", [GaussianLatent(3), CategoricalLatent(2, 4)])
+@pytest.mark.parametrize("above", [True, False])
+def test_free_nats_of_a_batch_are_those_of_its_mean(latent, above):
+    """Above them both sides together have the plain KL's gradient, below them there is none."""
+    torch.manual_seed(0)
+    size = (2, 3, latent.parameter_size)
+    posterior = torch.randn(size, dtype=torch.float64).requires_grad_()
+    prior = torch.randn(size, dtype=torch.float64).requires_grad_()
+    kl = latent.kl(posterior, prior)
+    # Some states lie on the other side of the threshold than their mean, and it does not matter.
+    free = kl.mean().item() * (0.9 if above else 1.1)
+    assert kl.min() < free < kl.max()
+    settings = WorldModelSettings(
+        free_nats=free, free_nats_of="batch", dynamics_scale=1.0, representation_scale=1.0
+    )
+    loss, divergence = kl_loss(latent, posterior, prior, settings)
+    torch.testing.assert_close(divergence, kl)
+    assert loss.item() == pytest.approx(2 * max(free, kl.mean().item()))
+    found = torch.autograd.grad(loss, [posterior, prior])
+    plain = torch.autograd.grad(kl.mean(), [posterior, prior])
+    for side, whole in zip(found, plain, strict=True):
+        torch.testing.assert_close(side, whole if above else torch.zeros_like(whole))
 
 
 @pytest.mark.parametrize("target", [-1e9, -22025.0, 0.0, 22025.0, 1e9])

@@ -73,6 +73,10 @@ BAD = {
         training(skills={"dim": 0}),
         ["planner.method = 'cem'", "without skills", "set planner.method to none"],
     ),
+    "no teacher": (
+        training(planner={"method": "none"}),
+        ["planner.method = 'none'", "skills.learn_prior to false", "evaluation_config"],
+    ),
     "no ensemble": (
         training(behaviour={"disagreement": 1.0}),
         ["behaviour.disagreement = 1.0", "set world_model.ensemble"],
@@ -99,7 +103,10 @@ BAD = {
         lambda c: c.update_from_dict({"transfer": {"freeze": ["policy"]}}),
         ["transfer.checkpoint is missing", "checkpoint_000003"],
     ),
-    "lost source": (lambda c: c.transfer("/no/such/place"), ["/no/such/place", "does not exist"]),
+    "lost source": (
+        lambda c: c.transfer("/no/such/place"),
+        ["transfer.checkpoint", "/no/such/place", "checkpoint_000003"],
+    ),
     "keep and reset": (
         lambda c: c.transfer("/", keep=["value"], reset=["value"]),
         ["both name value"],

@@ -1,11 +1,13 @@
 """Transfer: what is taken over, what begins anew, what stays frozen."""
 
+import shutil
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from rllib_lsp import DreamerConfig, FixedPolicyConfig, LSPConfig
+from rllib_lsp import LSP, DreamerConfig, FixedPolicyConfig, LSPConfig
 from rllib_lsp.core.saved_agent import read_agent
 from tests.rllib.conftest import CARTPOLE, tiny_config
 
@@ -131,3 +133,40 @@ def test_what_the_source_lacks_cannot_be_kept(build, source):
             .training(world_model={"ensemble": 2})
             .transfer(source, keep=["ensemble"])
         )
+
+
+def test_what_is_frozen_stays_as_it_was_whole(build, source):
+    algorithm = build(like(LSPConfig()).transfer(source, freeze=["value"]))
+    before = weights(algorithm)
+    algorithm.train()
+    for key, value in weights(algorithm).items():
+        if key.startswith("value."):
+            assert torch.equal(value, before[key]), key
+
+
+def test_a_checkpoint_outlives_its_source(build, source, tmp_path):
+    moved = tmp_path / "source"
+    shutil.copytree(source, moved)
+    algorithm = build(like(FixedPolicyConfig()).transfer(str(moved)))
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "mine")
+    shutil.rmtree(moved)
+    again = LSP.from_checkpoint(path)
+    mine, restored = weights(algorithm), weights(again)
+    again.stop()
+    for key, value in mine.items():
+        assert torch.equal(value, restored[key]), key
+
+
+def test_a_relative_path_is_one_of_the_directory_where_tune_was_started(
+    source, tmp_path, monkeypatch
+):
+    shutil.copytree(source, tmp_path / "source")
+    monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(tmp_path))
+    like(LSPConfig()).transfer("source").validate()
+
+
+def test_the_first_result_shows_what_was_taken_over(build, source):
+    algorithm = build(like(LSPConfig()).transfer(source))
+    assert "policy           kept" in algorithm.train()["transfer_table"]
+    assert "transfer_table" not in algorithm.train()

@@ -73,7 +73,9 @@ VARIANTS = {
         LSPConfig(), skills={"duration": [5, 10]}, planner={"replan_every": 3}
     ),
     "planned in imagination": lambda: small(LSPConfig(), skills={"imagine": "cem"}),
-    "learned prior": lambda: small(LSPConfig(), planner={"method": "none"}),
+    "evaluated by the learned prior": lambda: small(LSPConfig()).evaluation(
+        evaluation_config={"explore": False, "planner": {"method": "none"}}
+    ),
     "reward-free": lambda: small(
         LSPConfig(),
         world_model={"ensemble": 3},

@@ -1,0 +1,130 @@
+"""The intrinsic reward of skills: who gets which credit when, against loops in float64."""
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from rllib_lsp.core.behaviour import Skills, _skill_losses
+from rllib_lsp.core.imagination import Trajectory
+from rllib_lsp.core.skills import tell_schedule
+from tests.core.test_imagination import naive_lambda_return
+
+H = 7
+DURATIONS = torch.tensor([2, 5, 3, 5])
+N = len(DURATIONS)
+
+
+class Case:
+    """A made-up trajectory, and what `_skill_losses` says of it."""
+
+    def __init__(self, make_agent, mi):
+        self.agent = make_agent(
+            skills={"mi": mi, "duration": [2, 3, 5]}, behaviour={"horizon": H}
+        ).double()
+        if self.agent.skill_value is not None:
+            # Zero at first; the returns shall depend on it, and on the slow copy.
+            for network in (
+                self.agent.skill_value.network,
+                self.agent.skill_value.slow_network,
+            ):
+                torch.nn.init.normal_(network[-1].weight, std=0.3)
+        torch.manual_seed(1)
+        width = self.agent.world_model.rssm.feature_size
+        self.features = torch.randn(H + 1, N, width, dtype=torch.float64).requires_grad_()
+        self.skills = torch.randn(N, 4, 3, dtype=torch.float64)
+        self.density = torch.randn(N, 4, dtype=torch.float64)
+        self.told = tell_schedule(self.skills, DURATIONS, H, self.agent.settings.skills)
+        self.discount = torch.rand(H, N, dtype=torch.float64)
+        self.weight = torch.rand(H, N, dtype=torch.float64)
+        trajectory = Trajectory(self.features, torch.zeros(H, N, 2), self.weight * 0)
+        drawn = Skills(self.skills, self.density)
+        self.extra, self.losses, self.metrics = _skill_losses(
+            self.agent, trajectory, drawn, DURATIONS, self.told, self.discount, self.weight
+        )
+
+    def whole_segments(self):
+        """(row, number of the skill, first state, last state) of every skill that ended."""
+        return [
+            (row, number, number * duration, (number + 1) * duration)
+            for row, duration in enumerate(DURATIONS.tolist())
+            for number in range(H // duration)
+        ]
+
+    def likelihood(self, row, number, first, last):
+        """log q(z | segment), from the predictor's network and torch's own Normal."""
+        states = self.features[:, row]
+        summary = torch.cat(
+            [states[last] - states[first], states[first], states[first + 1 : last + 1].mean(0)]
+        )
+        mean, raw_std = self.agent.skill_predictor.network(summary).chunk(2)
+        std = torch.nn.functional.softplus(raw_std) + 0.1
+        return Normal(mean, std).log_prob(self.skills[row, number]).sum()
+
+    def reward(self):
+        """(log q - log p) / dim on reaching the last state of each skill, 0 everywhere else."""
+        reward = torch.zeros(H, N, dtype=torch.float64)
+        for row, number, first, last in self.whole_segments():
+            information = self.likelihood(row, number, first, last) - self.density[row, number]
+            reward[last - 1, row] = information.detach() / 3
+        return reward
+
+
+def test_credit_falls_on_the_last_step_of_each_whole_skill(make_agent):
+    case = Case(make_agent, "objective")
+    ended = len(case.whole_segments())
+    assert ended == 3 + 1 + 2 + 1
+    torch.testing.assert_close(case.extra * ended / (H * N), case.reward())
+    # Where no skill ends there is exactly nothing.
+    assert (case.extra != 0).sum() == ended
+
+
+def test_as_an_objective_it_is_the_mean_over_the_skills_that_ended(make_agent):
+    """Each weighs as its last state does, that is by the chance to reach it."""
+    case = Case(make_agent, "objective")
+    share = (case.weight * case.extra).mean()
+    weighted = [
+        case.weight[last - 1, row]
+        * (case.likelihood(row, number, first, last) - case.density[row, number])
+        / 3
+        for row, number, first, last in case.whole_segments()
+    ]
+    torch.testing.assert_close(share, torch.stack(weighted).mean())
+    # And so is its gradient, with which the policy is trained.
+    found = torch.autograd.grad(share, case.features, retain_graph=True)
+    wanted = torch.autograd.grad(torch.stack(weighted).mean(), case.features)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_as_a_reward_it_has_a_return_and_a_value_of_its_own(make_agent):
+    case = Case(make_agent, "reward")
+    value = case.agent.skill_value
+    inputs = torch.cat([case.features, case.told], -1).detach()
+    means = value.scalar.mean(value.network(inputs)).detach()
+    assert means.std() > 0
+    reward, lambda_ = case.reward(), case.agent.settings.behaviour.lambda_
+    columns = [
+        naive_lambda_return(
+            *(part[:, row].tolist() for part in (reward, case.discount, means)), lambda_
+        )
+        for row in range(N)
+    ]
+    expected = torch.tensor(columns, dtype=torch.float64).T
+    torch.testing.assert_close(case.extra, expected)
+
+    parameters = value.network(inputs)[:-1]
+    slow = value.scalar.mean(value.slow_network(inputs))[:-1]
+    assert not torch.allclose(slow, means[:-1])
+    fit = value.scalar.log_prob(parameters, expected) + value.scalar.log_prob(parameters, slow)
+    torch.testing.assert_close(case.losses["skill_value"], -(case.weight * fit).mean())
+
+
+@pytest.mark.parametrize("mi", ["objective", "reward"])
+def test_the_predictor_learns_from_the_skills_that_ended(make_agent, mi):
+    case = Case(make_agent, mi)
+    whole = case.whole_segments()
+    likelihood = torch.stack([case.likelihood(*segment) for segment in whole]).mean()
+    density = torch.stack([case.density[row, number] for row, number, _, _ in whole]).mean()
+    torch.testing.assert_close(case.losses["skill_predictor"], -likelihood)
+    torch.testing.assert_close(case.metrics["mutual_information_bound"], likelihood - density)
+    torch.testing.assert_close(case.metrics["skill_log_likelihood_per_dim"], likelihood / 3)
+    assert ("skill_value" in case.losses) == (mi == "reward")

@@ -1,0 +1,168 @@
+"""What the documentation says of options, baselines and files is so."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from rllib_lsp.core.actions import ActionSpec
+from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.models import COMPONENTS
+from rllib_lsp.core.presets import PRESETS, build_settings
+from rllib_lsp.core.saved_agent import save_agent
+from rllib_lsp.core.settings import PARTS
+from rllib_lsp.core.transfer import KEPT
+from rllib_lsp.lsp.baselines import BASELINES
+from rllib_lsp.lsp.config import TRAINING_PRESETS, LSPConfig
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALGORITHM = (ROOT / "docs/algorithm.md").read_text()
+TRANSFER = (ROOT / "docs/transfer.md").read_text()
+CHECKPOINT = re.compile(r'"~/ray_results/[^"]*"')
+
+
+def table(page, heading):
+    """The rows of the first table under a heading, each a list of cells without backticks."""
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    # A bar within a cell is escaped.
+    cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in rows[2:]]
+    return [[cell.strip() for cell in row] for row in cells]
+
+
+def code(text):
+    return re.findall(r"`([^`]+)`", text)
+
+
+def resolved(preset):
+    """Every option of a preset: {`part.name` or `name`: value}."""
+    groups = dataclasses.asdict(build_settings({}, preset=preset))
+    nested = {f"{part}.{name}": value for part in PARTS for name, value in groups[part].items()}
+    return nested | TRAINING_PRESETS[preset]
+
+
+def as_option(value):
+    """As it stands in a page: a list of one is that one."""
+    several = isinstance(value, tuple)
+    return (value[0] if len(value) == 1 else list(value)) if several else value
+
+
+def test_the_table_of_presets_names_every_difference_and_nothing_else():
+    modern, paper = resolved("modern"), resolved("paper")
+    expected = {
+        name: (as_option(paper[name]), as_option(modern[name]))
+        for name in modern
+        if paper[name] != modern[name]
+    }
+    written = {
+        code(option)[0]: tuple(yaml.safe_load(code(cell)[0]) for cell in values)
+        for option, *values in table(ALGORITHM, "Two presets")
+    }
+    assert written == expected
+    assert set(PRESETS) == {"modern", "paper"}
+
+
+@pytest.mark.parametrize(("heading", "part"), [("Skills", "skills"), ("Planner", "planner")])
+def test_the_tables_of_options_are_complete(heading, part):
+    names = [name for row in table(ALGORITHM, heading) for name in code(row[0])]
+    written = {name.removeprefix(f"{part}.") for name in names}
+    options = {field.name for field in dataclasses.fields(getattr(build_settings({}), part))}
+    # The planner's weight of `mppi` is documented at its default only.
+    assert written == options - {"temperature"}
+
+
+def test_the_table_of_baselines_is_what_their_configs_do():
+    rows = {code(row[0])[0]: row for row in table(ALGORITHM, "Baselines")}
+    assert set(rows) == set(BASELINES)
+    for name, (_, config, difference, example) in rows.items():
+        made = BASELINES[name].get_default_config()
+        assert type(made).__name__ == code(config)[0]
+        for option in code(difference):
+            key, value = option.split(": ", 1)
+            if key in ("skills", "planner", "transfer"):
+                given = made.transfer_options if key == "transfer" else getattr(made, key)
+                wanted = yaml.safe_load(value)
+            else:
+                part, key = key.split(".")
+                given, wanted = getattr(made, part), {key: yaml.safe_load(value)}
+            assert {k: given[k] for k in wanted} == wanted, option
+        (target,) = re.findall(r"\((.*)\)", example)
+        assert f"run: {name}\n" in (ROOT / "docs" / target).read_text()
+
+
+def test_the_table_of_components_says_which_are_kept():
+    rows = {code(row[0])[0]: row[2] for row in table(TRANSFER, "Components")}
+    assert set(rows) == {*COMPONENTS, "replay"}
+    assert {name for name, fate in rows.items() if fate == "kept"} == set(KEPT)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_the_layout_names_every_module_of_core_and_lsp():
+    page = (ROOT / "docs/layout.md").read_text()
+    for path in [*(ROOT / "rllib_lsp/core").glob("*.py"), *(ROOT / "rllib_lsp/lsp").glob("*.py")]:
+        if path.stem != "__init__":
+            assert path.name in page, path.name
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """An agent of cartpole-swingup that has learned nothing."""
+    torch.manual_seed(0)
+    agent = Agent({"observation": (5,)}, ActionSpec(1), build_settings({}, size="tiny"))
+    with open(tmp_path / "agent.pt", "wb") as stream:
+        save_agent(agent, stream)
+    return tmp_path
+
+
+def snippets(page):
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def test_a_reward_of_ones_own_runs_as_it_is_written(checkpoint):
+    (snippet,) = snippets(ALGORITHM)
+    code, found = CHECKPOINT.subn(repr(str(checkpoint)), snippet)
+    assert found == 1
+    names = {}
+    exec(code, names)
+    agent = names["agent"]
+    assert agent.agent.reward_fn is names["cart_to_the_right"]
+    assert agent.act(torch.zeros(5).numpy()).shape == (1,)
+    imagined = torch.tensor([[1.0, 0, 0, 0, 0], [-2.0, 0, 0, 0, 0]])
+    assert names["cart_to_the_right"]({"observation": imagined}, None, None).tolist() == [0, -3]
+
+
+def test_transfer_in_python_runs_as_it_is_written(checkpoint):
+    for snippet in snippets(TRANSFER):
+        code, found = CHECKPOINT.subn(repr(str(checkpoint)), snippet)
+        assert found == 1
+        names = {}
+        exec(code, names)
+        config = names["config"]
+        assert isinstance(config, LSPConfig)
+        config.validate()
+        assert config.transfer_options["checkpoint"] == str(checkpoint)
+
+
+def test_yaml_of_the_pages_is_taken(checkpoint):
+    blocks = [
+        yaml.safe_load(block)
+        for page in (ALGORITHM, TRANSFER)
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    ]
+    assert len(blocks) >= 2
+    for block in blocks:
+        if "transfer" in block:
+            block["transfer"]["checkpoint"] = str(checkpoint)
+        LSPConfig().update_from_dict(block).validate()
