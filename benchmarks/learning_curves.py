@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rllib-lsp", "ray", "torch", "dm_control", "mujoco", "gymnasium")
 SETTINGS = (
-    "size", "world_model", "skills", "behaviour", "planner", "training_ratio", "batch_size",
+    "preset", "size", "world_model", "skills", "behaviour", "planner", "training_ratio", "batch_size",
     "batch_length", "lr", "gamma", "num_env_runners", "num_envs_per_env_runner", "env_config",
     "num_cpus_for_main_process",
 )  # fmt: skip
@@ -74,7 +74,7 @@ def read_run(trial: Path, until: float) -> dict[str, Any]:
     # A checkpoint does not say at which frame it was made: played only if nothing is cut off.
     checkpoints = sorted(trial.glob("checkpoint_*")) if len(results) == len(everything) else []
     return {
-        "environment": {"id": config["env"], "config": config["env_config"]},
+        "environment": {"id": config["env"], "config": config.get("env_config", {})},
         "settings": {key: config.get(key) for key in SETTINGS},
         "seed": config["seed"],
         "reached_its_budget": finished or len(results) < len(everything),
@@ -106,19 +106,19 @@ def floors(environment: dict[str, Any], episodes: int) -> dict[str, Any]:
     """Returns of uniformly random actions and of agents that have learned nothing."""
     from rllib_lsp.core.agent import Agent
     from rllib_lsp.core.saved_agent import SavedAgent
-    from rllib_lsp.core.settings import build_settings
+    from rllib_lsp.core.presets import build_settings
     from rllib_lsp.envs import make_env
-    from rllib_lsp.lsp.spaces import action_size, observation_spec
+    from rllib_lsp.lsp.spaces import action_spec, observation_spec
 
     env = make_env(environment["id"], **environment["config"])
     env.action_space.seed(0)
-    spec, actions = observation_spec(env.observation_space), action_size(env.action_space)
+    spec, actions = observation_spec(env.observation_space), action_spec(env.action_space)
 
     def untrained(seed: int) -> SavedAgent:
         import torch
 
         torch.manual_seed(seed)
-        return SavedAgent(Agent(spec, actions, build_settings("small", {})).eval(), seed)
+        return SavedAgent(Agent(spec, actions, build_settings({}, size="small")).eval(), seed)
 
     policies = {
         "random": lambda seed: lambda observation: env.action_space.sample(),
