@@ -22,9 +22,9 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rllib-lsp", "ray", "torch", "dm_control", "mujoco", "gymnasium")
 SETTINGS = (
-    "preset", "size", "world_model", "skills", "behaviour", "planner", "training_ratio", "batch_size",
-    "batch_length", "lr", "gamma", "num_env_runners", "num_envs_per_env_runner", "env_config",
-    "num_cpus_for_main_process",
+    "preset", "size", "world_model", "skills", "behaviour", "planner", "training_ratio",
+    "batch_size", "batch_length", "lr", "gamma", "num_env_runners", "num_envs_per_env_runner",
+    "env_config", "num_cpus_for_main_process",
 )  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def git_commit() -> str:
 def floors(environment: dict[str, Any], episodes: int) -> dict[str, Any]:
     """Returns of uniformly random actions and of agents that have learned nothing."""
     from rllib_lsp.core.agent import Agent
-    from rllib_lsp.core.saved_agent import SavedAgent
     from rllib_lsp.core.presets import build_settings
+    from rllib_lsp.core.saved_agent import SavedAgent
     from rllib_lsp.envs import make_env
     from rllib_lsp.lsp.spaces import action_spec, observation_spec
 

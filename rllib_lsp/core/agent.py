@@ -132,9 +132,9 @@ class Agent(Models):
             start = self._start_of_plan(previous["plan_mean"], previous["steps_left"] <= 0)
             plan = self.plan(here, start, durations, previous["skill"], generator)
         mean, std = plan.mean[:, 0], plan.std[:, 0]
-        # Without planning or a learned prior the plan *is* N(0, I), from which even a greedy
-        # agent draws.
-        blind = planner.iterations == 0 or (planner.method == "none" and self.skill_prior is None)
+        # Where a plan *is* N(0, I) even a greedy agent draws: its mean is no better than any other.
+        unguided = planner.method == "none" and self.skill_prior is None
+        blind = random_skills or planner.iterations == 0 or unguided
         updates = {
             "skill": sample_normal(mean, std, generator) if explore or blind else mean,
             "plan_mean": plan.mean,
@@ -217,6 +217,8 @@ class Agent(Models):
             horizon=horizon,
             explore=False,
             generator=generator,
+            # Common random numbers: candidates differ by their skills, not by their luck.
+            shared=count,
         )
         return self._return(trajectory)[0].unflatten(0, (-1, count))
 

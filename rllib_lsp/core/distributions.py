@@ -8,6 +8,7 @@ the few distributions needed here are written out. Every sampler takes an option
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -45,10 +46,24 @@ def normal_kl(mean_q: Tensor, std_q: Tensor, mean_p: Tensor, std_p: Tensor) -> T
     return 0.5 * (ratio + shift - 1.0 - torch.log(ratio)).sum(-1)
 
 
-def sample_normal(mean: Tensor, std: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Reparameterised sample, the shape of `mean`."""
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + std * noise
+def shared_noise(
+    draw: Callable[..., Tensor],
+    like: Tensor,
+    shared: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """`draw` (torch.rand or randn) of the shape of `like` (N, ...), the same for each block of
+    `shared` consecutive rows."""
+    shape = (like.shape[0] // shared, *like.shape[1:]) if shared > 1 else like.shape
+    noise = draw(shape, generator=generator, device=like.device, dtype=like.dtype)
+    return noise.repeat_interleave(shared, 0) if shared > 1 else noise
+
+
+def sample_normal(
+    mean: Tensor, std: Tensor, generator: torch.Generator | None = None, shared: int = 1
+) -> Tensor:
+    """Reparameterised sample, the shape of `mean`; for `shared` see `shared_noise`."""
+    return mean + std * shared_noise(torch.randn, mean, shared, generator)
 
 
 class Latent(Protocol):
@@ -59,8 +74,13 @@ class Latent(Protocol):
     parameter_size: int
     """Width of the network output that parameterises the distribution."""
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Differentiable sample: (..., parameter_size) → (..., size)."""
+    def sample(
+        self, parameters: Tensor, generator: torch.Generator | None = None, shared: int = 1
+    ) -> Tensor:
+        """Differentiable sample: (..., parameter_size) → (..., size).
+
+        Each block of `shared` consecutive rows gets the same noise.
+        """
         ...
 
     def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
@@ -86,8 +106,10 @@ class GaussianLatent:
         mean, raw_std = parameters.chunk(2, -1)
         return mean, F.softplus(raw_std) + self.MIN_STD
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return sample_normal(*self.moments(parameters), generator)
+    def sample(
+        self, parameters: Tensor, generator: torch.Generator | None = None, shared: int = 1
+    ) -> Tensor:
+        return sample_normal(*self.moments(parameters), generator, shared)
 
     def kl(self, posterior: Tensor, prior: Tensor) -> Tensor:
         return normal_kl(*self.moments(posterior), *self.moments(prior))
@@ -113,14 +135,15 @@ class CategoricalLatent:
         logits = parameters.unflatten(-1, (self.variables, self.classes))
         return torch.softmax(logits, -1) * (1.0 - self.UNIMIX) + self.UNIMIX / self.classes
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self, parameters: Tensor, generator: torch.Generator | None = None, shared: int = 1
+    ) -> Tensor:
         probabilities = self.probabilities(parameters)
         with torch.no_grad():
             # Inverse CDF: one uniform per variable, where Gumbel or multinomial sampling
             # draws one per class (an eighth of an update on a CPU).
             cdf = torch.cumsum(probabilities, -1)
-            shape = probabilities.shape[:-1]
-            uniform = torch.rand((*shape, 1), generator=generator, device=cdf.device)
+            uniform = shared_noise(torch.rand, cdf[..., -1:], shared, generator)
             reached = (cdf >= uniform * cdf[..., -1:]).to(cdf.dtype)
             one_hot = torch.diff(reached, dim=-1, prepend=torch.zeros_like(reached[..., :1]))
         return (one_hot + (probabilities - probabilities.detach())).flatten(-2)

@@ -43,18 +43,20 @@ def imagine(
     horizon: int,
     explore: bool,
     generator: torch.Generator | None = None,
+    shared: int = 1,
 ) -> Trajectory:
     """Roll the prior dynamics forward with q(a | s, z).
 
     start (N, ·); told (at least H, N, told): what the policy is told of the skill in states
     0 … H-1. Gradients reach the policy through its actions and the dynamics; its inputs are
-    cut off (Dreamer v1). With `explore` actions are sampled, else they are the mode.
+    cut off (Dreamer v1). With `explore` actions are sampled, else they are the mode. The
+    dynamics' noise is the same for each block of `shared` consecutive roll-outs.
     """
     state, features = start, [start.features]
     actions, entropies = [], []
     for step in range(horizon):
         action, entropy = actor.act(features[-1].detach(), told[step], explore, generator)
-        state = rssm.imagine_step(state, action, generator)
+        state = rssm.imagine_step(state, action, generator, shared)
         features.append(state.features)
         actions.append(action)
         entropies.append(entropy)

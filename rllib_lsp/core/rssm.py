@@ -130,8 +130,15 @@ class RSSM(nn.Module):
         return State(hidden, self.latent.sample(parameters, generator))
 
     def imagine_step(
-        self, state: State, action: Tensor, generator: torch.Generator | None = None
+        self,
+        state: State,
+        action: Tensor,
+        generator: torch.Generator | None = None,
+        shared: int = 1,
     ) -> State:
-        """One step of the prior dynamics: state (N, ·), action (N, A) → state (N, ·)."""
+        """One step of the prior dynamics: state (N, ·), action (N, A) → state (N, ·).
+
+        Each block of `shared` consecutive rows gets the same noise.
+        """
         hidden = self._step(state, self._project_action(action))
-        return State(hidden, self.latent.sample(self.prior_network(hidden), generator))
+        return State(hidden, self.latent.sample(self.prior_network(hidden), generator, shared))

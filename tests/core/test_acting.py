@@ -84,6 +84,15 @@ def test_evaluation_takes_the_mean_of_plan_and_policy(agent):
     torch.testing.assert_close(action, mean)
 
 
+def test_random_skills_are_drawn_even_when_acting_greedily(agent):
+    carry, first = agent.initial_carry(256), torch.ones(256, dtype=torch.bool)
+    noise = torch.Generator().manual_seed(0)
+    observation = observe(256, noise)
+    carry, *_ = agent.act(carry, observation, first, False, noise, random_skills=True)
+    assert carry["skill"].mean(0).abs().max() < 0.25
+    assert (carry["skill"].std(0) - 1.0).abs().max() < 0.15
+
+
 def test_a_restored_agent_acts_the_same(agent, tmp_path):
     with open(tmp_path / "agent.pt", "wb") as stream:
         save_agent(agent, stream)

@@ -172,3 +172,16 @@ def test_discrete_actions_are_choices(make_agent):
     stream = io.BytesIO()
     save_agent(agent, stream)
     assert stream.tell() > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("latent", ["categorical", "gaussian"])
+def test_candidates_share_their_luck_and_environments_do_not(make_agent, latent):
+    """The same skills earn the same, though the dynamics are random."""
+    agent = informative(make_agent(world_model={"latent": latent}))
+    torch.nn.init.normal_(agent.world_model.rssm.prior_network[-1].weight, std=1.0)
+    state = agent.world_model.rssm.initial(2)
+    skills = torch.randn(1, 1, 2, 3).expand(2, 5, 2, 3)
+    scores = agent._score(state, skills, torch.full((2,), 10), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(scores, scores[:, :1].expand(2, 5))
+    assert (scores[0, 0] - scores[1, 0]).abs() > 1e-4
