@@ -237,7 +237,7 @@ class LSPConfig(AlgorithmConfig):
         groups = dataclasses.asdict(self.settings())
         reward_fn = groups["planner"]["reward_fn"]
         groups["planner"]["reward_fn"] = str(reward_fn) if reward_fn else None
-        return yaml.safe_dump(json.loads(json.dumps(parts | groups)), sort_keys=False)
+        return yaml.safe_dump(json.loads(json.dumps(parts | groups, default=str)), sort_keys=False)
 
     __str__ = describe
 
