@@ -77,6 +77,7 @@ class Decoder(nn.Module):
         self.spec = dict(spec)
         self._squash = symlog if settings.symlog else _as_it_is
         self._unsquash = symexp if settings.symlog else _as_it_is
+        self._vector_scale, self._image_scale = settings.vector_scale, settings.image_scale
         self._vectors, self._images = vector_widths(spec), image_shapes(spec)
         hidden, layers, block = settings.encoder_hidden, settings.layers, settings.block
         width = sum(self._vectors.values())
@@ -87,16 +88,16 @@ class Decoder(nn.Module):
         )
 
     def loss(self, features: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
-        """Squared error summed over the observation: (..., D) → (...).
+        """Squared error summed over the observation, weighted by the settings: (..., D) → (...).
 
         Vectors in symlog units (with symlog), images scaled to [-0.5, 0.5].
         """
         error = features.new_zeros(features.shape[:-1])
         if self.network is not None:
             target = self._squash(_joined(observation, self._vectors))
-            error = error + (self.network(features) - target).square().sum(-1)
+            error = error + self._vector_scale * (self.network(features) - target).square().sum(-1)
         for key, network in self._image_decoders():
-            error = error + network.loss(features, observation[key])
+            error = error + self._image_scale * network.loss(features, observation[key])
         return error
 
     def decode(self, features: Tensor) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "latent": "gaussian", "stochastic": 30, "deterministic": 200, "hidden": 200,
             "encoder_hidden": 256, "channels": 32, "head_hidden": 400, "layers": 2, "block": "elu",
             "symlog": False, "scalar": "normal", "continues": False,
-            "reconstruction_scale": 0.5, "free_nats": 3.0, "free_nats_of": "batch",
+            "vector_scale": 0.5, "image_scale": 0.5, "free_nats": 3.0, "free_nats_of": "batch",
             # Of the KL's gradient each side gets its whole share, as without stop-gradients.
             "dynamics_scale": 1.0, "representation_scale": 1.0,
         },

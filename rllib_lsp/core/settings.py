@@ -68,8 +68,11 @@ class WorldModelSettings:
     """Bins of the two-hot distributions."""
     continues: bool = True
     """Whether termination is learned; if not, imagination never ends."""
-    reconstruction_scale: float = 1.0
-    """Weight of the squared error; 0.5 is the log-density of a Normal with deviation 1."""
+    vector_scale: float = 10.0
+    """Weight of the squared error of vectors; 0.5 is the log-density of a Normal with deviation 1.
+    What a task depends on may be small: at 1, centimetres cost less than the KL to tell them."""
+    image_scale: float = 1.0
+    """Weight of the squared error of images, summed over their pixels."""
     free_nats: float = 1.0
     """KL below which neither side is trained."""
     free_nats_of: str = "state"
@@ -90,7 +93,8 @@ class WorldModelSettings:
         _at_least(self, part, stochastic=1, classes=2, deterministic=1, hidden=1, layers=1)
         _at_least(self, part, encoder_hidden=1, channels=1, head_hidden=1, bins=3)
         _at_least(self, part, free_nats=0, ensemble=0)
-        _at_least(self, part, dynamics_scale=0, representation_scale=0, reconstruction_scale=0)
+        _at_least(self, part, dynamics_scale=0, representation_scale=0, vector_scale=0)
+        _at_least(self, part, image_scale=0)
         _check(part, "ensemble", self.ensemble, self.ensemble != 1, "one head cannot disagree")
 
 

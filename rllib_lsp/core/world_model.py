@@ -105,7 +105,7 @@ class WorldModel(nn.Module):
         reward = -self.scalar.log_prob(self.reward_head(features), batch.reward).mean()
         continues = self._continue_loss(features, batch.terminated)
         kl, divergence = kl_loss(latent, filtered.posterior, filtered.prior, self.settings)
-        loss = self.settings.reconstruction_scale * reconstruction + reward + continues + kl
+        loss = reconstruction + reward + continues + kl
         metrics = {
             "world_model_loss": loss,
             "reconstruction_loss": reconstruction,

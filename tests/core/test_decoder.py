@@ -53,7 +53,8 @@ def test_the_error_is_squared_on_that_scale_and_decoding_leaves_it(preset, obser
     expected = torch.zeros(4, dtype=torch.float64)
     for row in range(4):
         target = torch.cat([observation["position"][row], observation["velocity"][row]])
-        expected[row] = sum((raw[row] - CASES[preset](target)) ** 2)
+        weight = build_settings({}, preset=preset).world_model.vector_scale
+        expected[row] = weight * sum((raw[row] - CASES[preset](target)) ** 2)
     torch.testing.assert_close(decoder.loss(features, observation), expected)
     decoded = decoder.decode(features)
     torch.testing.assert_close(decoded["position"], inverse(preset, raw[:, :3]))
@@ -61,13 +62,11 @@ def test_the_error_is_squared_on_that_scale_and_decoding_leaves_it(preset, obser
 
 
 def test_half_the_squared_error_is_the_density_of_the_paper(observation):
-    """`reconstruction_scale` 0.5 makes it the log-density of a unit Normal, less its constant."""
+    """`vector_scale` 0.5 makes it the log-density of a unit Normal, less its constant."""
     _, decoder = parts("paper")
-    settings = build_settings({}, preset="paper").world_model
     features = torch.randn(4, FEATURES, dtype=torch.float64)
     target = torch.cat([observation["position"], observation["velocity"]], -1)
     normal = torch.distributions.Normal(decoder.network(features), 1.0)
     constant = 5 * 0.9189385332046727
     density = normal.log_prob(target).sum(-1) + constant
-    loss = settings.reconstruction_scale * decoder.loss(features, observation)
-    torch.testing.assert_close(loss, -density)
+    torch.testing.assert_close(decoder.loss(features, observation), -density)

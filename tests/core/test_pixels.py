@@ -82,7 +82,8 @@ def test_the_error_of_an_image_is_that_of_what_is_decoded():
     decoded = decoder.decode(features)["pixels"]
     assert decoded.min() > 0
     assert decoded.max() < 255
-    expected = ((decoded - observation["pixels"]) / 255).square().sum((-3, -2, -1))
+    # The paper's density of a Normal is half the squared error.
+    expected = 0.5 * ((decoded - observation["pixels"]) / 255).square().sum((-3, -2, -1))
     torch.testing.assert_close(decoder.loss(features, observation), expected)
 
 
