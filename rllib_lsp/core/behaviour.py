@@ -13,7 +13,7 @@ from rllib_lsp.core.models import Models
 from rllib_lsp.core.policy import Policy, Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.settings import Settings
-from rllib_lsp.core.skills import draw_durations, segments, skills_needed, tell_schedule
+from rllib_lsp.core.skills import segments, skills_needed, tell_schedule
 from rllib_lsp.core.world_model import Batch
 
 Losses = dict[str, Tensor]
@@ -69,20 +69,17 @@ def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skil
 
 
 def behaviour_losses(
-    models: Models, start: State, start_continues: Tensor, drawn: Skills
+    models: Models, start: State, start_continues: Tensor, drawn: Skills, durations: Tensor
 ) -> tuple[Losses, Metrics]:
     """Losses of policy, values and predictor, by parameter group, and scalars to log.
 
     start (N, ·) detached posterior states; start_continues (N,) 0 where the episode
-    terminated, whose imagination counts for nothing.
+    terminated, whose imagination counts for nothing; durations (N,) of the skills.
     """
     settings, policy, value = models.settings, models.policy, models.value
     assert isinstance(policy, Policy)
     assert value is not None
     behaviour = settings.behaviour
-    durations = draw_durations(
-        settings.skills.duration, len(start_continues), None, start_continues.device
-    )
     told = tell_schedule(drawn.skills, durations, behaviour.horizon, settings.skills)
     trajectory = imagine(
         models.world_model.rssm, policy, start, told, horizon=behaviour.horizon, explore=True

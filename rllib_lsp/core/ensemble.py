@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib_lsp.core.networks import mlp
-from rllib_lsp.core.rssm import State
+from rllib_lsp.core.rssm import State, to_border
 from rllib_lsp.core.settings import WorldModelSettings
 
 
@@ -22,7 +22,7 @@ class Ensemble(nn.Module):
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         """(..., D), (..., A) that is taken there → predictions (heads, ..., X)."""
-        inputs = torch.cat([features, action], -1)
+        inputs = torch.cat([features, to_border(action)], -1)
         return torch.stack([head(inputs) for head in self.heads])
 
     def disagreement(self, features: Tensor, action: Tensor) -> Tensor:

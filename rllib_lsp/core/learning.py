@@ -38,11 +38,15 @@ def losses(agent: Agent, batch: Batch) -> tuple[Losses, Metrics]:
         rows = _starts(batch.reward, behaviour.starts)
         start = states.map(lambda part: part.flatten(0, 1)[rows])
         goes_on = 1.0 - batch.terminated.flatten()[rows].to(batch.reward.dtype)
-        skills = _skills(agent, start, batch, rows)
-        imagined, imagined_metrics = behaviour_losses(agent, start, goes_on, skills)
+        durations = draw_durations(
+            agent.settings.skills.duration, len(rows), None, batch.reward.device
+        )
+        skills = _skills(agent, start, durations, batch, rows)
+        imagined, imagined_metrics = behaviour_losses(agent, start, goes_on, skills, durations)
         found |= imagined
         metrics |= imagined_metrics
-        if behaviour.replay_value:
+        # Replay knows the task's reward, which is not what the value predicts with another one.
+        if behaviour.replay_value and behaviour.reward == "task" and not behaviour.disagreement:
             replayed = replay_value_loss(agent, states, batch)
             found["value"] = found["value"] + behaviour.replay_value * replayed
             metrics["replay_value_loss"] = replayed
@@ -60,12 +64,10 @@ def _starts(steps: Tensor, count: int) -> Tensor:
     return torch.randperm(steps.numel(), device=steps.device)[:count]
 
 
-def _skills(agent: Agent, start: State, batch: Batch, rows: Tensor) -> Skills:
+def _skills(agent: Agent, start: State, durations: Tensor, batch: Batch, rows: Tensor) -> Skills:
     """Skills to imagine with from the start states, which stand at `rows` of the batch."""
     mean, std = (plan.flatten(0, 1)[rows] for plan in (batch.plan_mean, batch.plan_std))
-    skills = agent.settings.skills
-    if agent.settings.has_skills and skills.imagine == "cem":
-        durations = draw_durations(skills.duration, len(rows), None, mean.device)
+    if agent.settings.has_skills and agent.settings.skills.imagine == "cem":
         plan = agent.plan(start, torch.zeros_like(mean), durations, torch.zeros_like(mean[:, 0]))
         mean, std = plan.mean, plan.std
     return draw_skills(mean, std, agent.settings)

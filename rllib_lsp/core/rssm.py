@@ -37,6 +37,14 @@ class Filtered(NamedTuple):
     prior: Tensor
 
 
+def to_border(action: Tensor) -> Tensor:
+    """Scale actions that exceed [-1, 1] back to the border, keeping their gradient.
+
+    The environment clips; without this a model would be asked about actions it never saw.
+    """
+    return action / action.detach().abs().clamp(min=1.0)
+
+
 def make_latent(settings: WorldModelSettings) -> Latent:
     """The latent distribution that `settings.latent` names."""
     if settings.latent == "gaussian":
@@ -75,11 +83,7 @@ class RSSM(nn.Module):
         )
 
     def _project_action(self, action: Tensor) -> Tensor:
-        """Scale actions that exceed [-1, 1] back to the border, keeping their gradient.
-
-        The environment clips; without this the model would be asked about actions it never saw.
-        """
-        return self.from_action(action / action.detach().abs().clamp(min=1.0))
+        return self.from_action(to_border(action))
 
     def _step(self, state: State, projected_action: Tensor) -> Tensor:
         inputs = self.input_activation(self.from_stochastic(state.stochastic) + projected_action)

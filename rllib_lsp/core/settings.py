@@ -136,7 +136,7 @@ class SkillSettings:
     @property
     def told(self) -> int:
         """Width of what the policy is told of a skill: z, and the time left if that varies."""
-        return self.dim + (len(self.duration) > 1)
+        return self.dim + (len(self.duration) > 1) if self.dim else 0
 
 
 @dataclass(frozen=True)

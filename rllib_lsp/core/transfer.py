@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -29,12 +30,17 @@ class Row(NamedTuple):
 
 
 def transfer(
-    models: Models, source: Mapping[str, Any], keep: Sequence[str] = (), reset: Sequence[str] = ()
+    models: Models,
+    source: Mapping[str, Any],
+    keep: Sequence[str] = (),
+    reset: Sequence[str] = (),
+    freeze: Sequence[str] = (),
 ) -> list[Row]:
     """Take over components of `source`, which `saved_agent.read_agent` read.
 
     `keep` adds to `KEPT`, `reset` takes away from it. A component that either agent lacks is
-    passed over, unless `keep` names it. Raises TransferError for what does not fit.
+    passed over, unless `keep` names it. Raises TransferError for what does not fit, and for a
+    component in `freeze` that is not taken over: it would never learn anything.
     """
     rows = []
     taken: dict[str, Tensor] = {}
@@ -54,6 +60,11 @@ def transfer(
         if mine:
             count = sum(weight.numel() for weight in mine.values())
             rows.append(Row(name, "kept" if wanted else "reset", count))
+    for name in set(freeze) - {row.component for row in rows if row.fate == "kept"}:
+        raise TransferError(
+            f"transfer.freeze = {name!r}: it is not taken over, so it would stay as random as it "
+            f"begins. Put {name} into transfer.keep, or take it out of transfer.freeze."
+        )
     models.load_state_dict({**models.state_dict(), **taken})
     return rows
 
@@ -69,6 +80,7 @@ def _check_fit(
     source: Mapping[str, Any],
     models: Models,
 ) -> None:
+    _check_meaning(name, source, models)
     here, there = _shapes(mine), _shapes(theirs)
     if here == there:
         return
@@ -80,6 +92,39 @@ def _check_fit(
         f"{models.action_spec.size}. Use the source's environment and sizes, or put {name} into "
         f"transfer.reset."
     )
+
+
+MEANING = {
+    "world_model": ("latent", "stochastic", "classes", "symlog", "block"),
+    "reward": ("scalar", "bins", "block"),
+    "value": ("scalar", "bins"),
+    "policy": ("policy", "block"),
+    "skill_predictor": ("predictor_features", "dim"),
+}
+"""Options that give weights of the same shape another meaning."""
+
+
+def _check_meaning(name: str, source: Mapping[str, Any], models: Models) -> None:
+    if name == "world_model":
+        spec = models.world_model.encoder.spec
+        _same(name, "observation", source["observation"], spec)
+        _same(name, "action", tuple(source["action"]), tuple(models.action_spec))
+    here = dataclasses.asdict(models.settings)
+    for option in MEANING.get(name, ()):
+        for part, options in source["settings"].items():
+            # `block` is an option of two parts; each has to be the same.
+            if option in options:
+                _same(name, f"{part}.{option}", options[option], here[part][option])
+
+
+def _same(name: str, what: str, theirs: Any, mine: Any) -> None:
+    if (list(theirs.items()) if isinstance(theirs, Mapping) else theirs) != (
+        list(mine.items()) if isinstance(mine, Mapping) else mine
+    ):
+        raise TransferError(
+            f"The {name} of the source does not fit: {what} is {theirs} there and {mine} here. "
+            f"Make them the same, or put {name} into transfer.reset."
+        )
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

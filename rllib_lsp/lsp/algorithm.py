@@ -127,8 +127,9 @@ class LSP(Algorithm):
         self.progress["decisions"] += fragment.decisions
         self.progress["frames"] += fragment.frames
         self.progress["credit"] += fragment.decisions * self.config.training_ratio
-        if was_beginning and not self._is_beginning:
-            self.progress["credit"] += self.config.pretrain_updates * self._update_cost
+        if was_beginning and not self._is_beginning and self.config.pretrain_updates:
+            # In place of what the random decisions have earned.
+            self.progress["credit"] = float(self.config.pretrain_updates * self._update_cost)
         self.metrics.aggregate([metrics], key=ENV_RUNNER_RESULTS)
 
     def _update(self) -> None:

@@ -36,6 +36,11 @@ class FixedPolicyConfig(LSPConfig):
         super().__init__(algo_class=algo_class or FixedPolicy)
         self.transfer_options = {"freeze": ["policy"]}
 
+    @property
+    def frozen(self) -> list[str]:
+        """The policy, and what else a user freezes."""
+        return list({"policy": None, **dict.fromkeys(super().frozen)})
+
 
 class PlaNetConfig(LSPConfig):
     """The cross-entropy method over actions in the latent model, without policy and value."""

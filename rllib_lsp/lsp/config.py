@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
 
 SPECIAL_KEYS = {
-    "callbacks", "create_env_on_driver", "custom_eval_function", "framework", "input", "lambda",
+    "callbacks", "create_env_on_driver", "custom_eval_function", "framework", "input",
     "num_cpus_for_driver", "num_workers", "multiagent",
     "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2", "_enable_new_api_stack",
 }  # fmt: skip
@@ -210,6 +210,8 @@ class LSPConfig(AlgorithmConfig):
             self.preset(rest.pop("preset"))
         if "transfer" in rest:
             self._merge_transfer(rest.pop("transfer"))
+        if "lambda" in rest:
+            self._merge_group("behaviour", {"lambda_": rest.pop("lambda")})
         for name in (*PARTS, "learning_rates"):
             if name in rest:
                 self._merge_group(name, rest.pop(name))
@@ -254,7 +256,14 @@ class LSPConfig(AlgorithmConfig):
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
         """What the RLModule is built from, on learners and env runners alike."""
-        own = {"preset": self.preset_name, "size": self.size, "freeze": self.frozen}
+        evaluation: Any = self.evaluation_config
+        overrides = evaluation if isinstance(evaluation, Mapping) else {}
+        own = {
+            "preset": self.preset_name,
+            "size": self.size,
+            "freeze": self.frozen,
+            "evaluation_planner": dict(overrides.get("planner") or {}),
+        }
         return super()._model_config_auto_includes | own | self._groups()
 
     @property

@@ -46,14 +46,18 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     def get_non_inference_attributes(self) -> list[str]:
         """Parts that acting does not need; env runners neither hold nor receive them."""
         agent, settings = self.agent, self.agent.settings
+        # Evaluation runners get their weights from the learner, and may plan for something else.
+        planners = [vars(settings.planner), self.model_config["evaluation_planner"]]
+        wants_decoder = any(planner.get("reward_fn") for planner in planners)
+        doubts = any(planner.get("disagreement") for planner in planners)
         idle = {
             "return_scale": agent.return_scale is not None,
             "skill_predictor": settings.has_predictor,
             "skill_value": "skill_value" in settings.groups,
             "value.slow_network": agent.value is not None,
-            "world_model.decoder": agent.reward_fn is None,
+            "world_model.decoder": not wants_decoder,
             "ensemble": agent.ensemble is not None
-            and not (settings.planner.disagreement or settings.behaviour.disagreement),
+            and not (doubts or settings.behaviour.disagreement),
         }
         return [f"agent.{name}" for name, unused in idle.items() if unused]
 

@@ -60,9 +60,11 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
     keep = [name for name in options.get("keep", ()) if name != REPLAY]
     source = read_agent(source_path(options))
 
+    reset, frozen = options.get("reset", ()), algorithm.config.frozen
+
     def load(learner: Any) -> list[core.Row]:
         agent = learner.module[DEFAULT_MODULE_ID].unwrapped().agent
-        return core.transfer(agent, source, keep, options.get("reset", ()))
+        return core.transfer(agent, source, keep, reset, frozen)
 
     results = [result.get() for result in algorithm.learner_group.foreach_learner(load)]
     for result in results:
@@ -74,7 +76,7 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
     algorithm.env_runner_group.sync_weights(
         from_worker_or_learner_group=algorithm.learner_group, inference_only=True
     )
-    return core.table(results[0], options.get("freeze", ()))
+    return core.table(results[0], frozen)
 
 
 def _replay_directory(checkpoint: Path) -> Path:

@@ -119,7 +119,7 @@ def test_what_one_side_lacks_is_passed_over_unless_it_was_asked_for(make_agent, 
 @pytest.mark.parametrize(
     ("options", "component", "parts"),
     [
-        ({"action": ActionSpec(5)}, "world_model", ["in 5 dimensions", "and 2"]),
+        ({"action": ActionSpec(5)}, "world_model", ["(5, False) there", "(2, False) here"]),
         ({"world_model": {"latent": "gaussian"}}, "world_model", ["transfer.reset"]),
         ({"behaviour": {"hidden": 8}}, "policy", ["put policy into transfer.reset"]),
         ({"skills": {"dim": 2}}, "policy", ["policy.network.0.weight"]),

@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 
+from rllib_lsp.core import learning
 from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.imagination import Trajectory
 from rllib_lsp.core.rssm import State
@@ -185,3 +186,34 @@ def test_candidates_share_their_luck_and_environments_do_not(make_agent, latent)
     scores = agent._score(state, skills, torch.full((2,), 10), torch.Generator().manual_seed(0))
     torch.testing.assert_close(scores, scores[:, :1].expand(2, 5))
     assert (scores[0, 0] - scores[1, 0]).abs() > 1e-4
+
+
+def test_without_skills_there_is_no_duration_to_tell(make_agent):
+    agent = make_agent(skills={"dim": 0, "duration": [5, 10]}, planner={"method": "none"})
+    actions, skills, planned = roll(agent, torch.zeros(12, 2, dtype=torch.bool))
+    assert skills.shape == (12, 2, 0)
+    assert not planned.any()
+    assert actions.abs().max() <= 1
+
+
+def test_the_ensemble_is_not_asked_about_actions_that_are_never_executed(make_agent):
+    agent = make_agent(world_model={"ensemble": 3})
+    features = torch.randn(4, agent.world_model.rssm.feature_size)
+    action = torch.tensor([1.0, -1.0]).expand(4, 2)
+    torch.testing.assert_close(
+        agent.ensemble.disagreement(features, 3.0 * action),
+        agent.ensemble.disagreement(features, action),
+    )
+
+
+def test_a_value_of_intrinsic_reward_does_not_hear_of_the_task(make_agent, make_batch):
+    agent = make_agent(
+        world_model={"ensemble": 2}, behaviour={"reward": "none", "disagreement": 1.0}
+    )
+    batch = make_batch(agent)
+    found = []
+    for reward in (batch.reward, batch.reward + 100.0):
+        torch.manual_seed(0)
+        losses, _ = learning.losses(agent, batch._replace(reward=reward))
+        found.append(losses["value"].item())
+    assert found[0] == found[1]

@@ -136,7 +136,7 @@ def test_what_the_source_lacks_cannot_be_kept(build, source):
 
 
 def test_what_is_frozen_stays_as_it_was_whole(build, source):
-    algorithm = build(like(LSPConfig()).transfer(source, freeze=["value"]))
+    algorithm = build(like(LSPConfig()).transfer(source, keep=["value"], freeze=["value"]))
     before = weights(algorithm)
     algorithm.train()
     for key, value in weights(algorithm).items():
@@ -170,3 +170,18 @@ def test_the_first_result_shows_what_was_taken_over(build, source):
     algorithm = build(like(LSPConfig()).transfer(source))
     assert "policy           kept" in algorithm.train()["transfer_table"]
     assert "transfer_table" not in algorithm.train()
+
+
+def test_freezing_what_begins_anew_is_refused(build, source):
+    with pytest.raises(ValueError, match=r"transfer.freeze = 'policy'.*transfer.keep"):
+        build(like(FixedPolicyConfig()).transfer(source, reset=["policy"]))
+
+
+def test_the_fixed_policy_stays_fixed_when_more_is_frozen():
+    config = FixedPolicyConfig().transfer("/anywhere", freeze=["world_model"])
+    assert config.frozen == ["policy", "world_model"]
+
+
+def test_weights_of_another_meaning_are_refused(build, source):
+    with pytest.raises(ValueError, match=r"world_model.symlog is True there and False here"):
+        build(like(LSPConfig()).training(world_model={"symlog": False}).transfer(source))

@@ -73,6 +73,16 @@ VARIANTS = {
         LSPConfig(), skills={"duration": [5, 10]}, planner={"replan_every": 3}
     ),
     "planned in imagination": lambda: small(LSPConfig(), skills={"imagine": "cem"}),
+    "evaluated for another reward": lambda: small(
+        LSPConfig(), world_model={"ensemble": 2}
+    ).evaluation(
+        evaluation_config={
+            "planner": {
+                "reward_fn": "tests.core.test_planning_options:first_action",
+                "disagreement": 0.1,
+            }
+        }
+    ),
     "evaluated by the learned prior": lambda: small(LSPConfig()).evaluation(
         evaluation_config={"explore": False, "planner": {"method": "none"}}
     ),
@@ -123,4 +133,6 @@ def test_pretraining_comes_at_once_when_learning_begins(build):
     algorithm.train()
     decisions = algorithm.progress["decisions"]
     cost = config.batch_size * config.batch_length
-    assert algorithm.progress["updates"] == 7 + decisions // cost
+    # What the random decisions would have earned does not come on top.
+    learned_from = decisions - config.learning_starts
+    assert algorithm.progress["updates"] == 7 + learned_from // cost
