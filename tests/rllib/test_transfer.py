@@ -9,6 +9,7 @@ import torch
 
 from rllib_lsp import LSP, DreamerConfig, FixedPolicyConfig, LSPConfig
 from rllib_lsp.core.saved_agent import read_agent
+from rllib_lsp.lsp.transfer import source_path
 from tests.rllib.conftest import CARTPOLE, tiny_config
 
 
@@ -163,7 +164,9 @@ def test_a_relative_path_is_one_of_the_directory_where_tune_was_started(
 ):
     shutil.copytree(source, tmp_path / "source")
     monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(tmp_path))
-    like(LSPConfig()).transfer("source").validate()
+    config = like(LSPConfig()).transfer("source")
+    config.validate()
+    assert source_path(config.transfer_options) == tmp_path / "source"
 
 
 def test_the_first_result_shows_what_was_taken_over(build, source):
