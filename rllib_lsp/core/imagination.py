@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from rllib_lsp.core.parallel import all_learners
 from rllib_lsp.core.rssm import RSSM, State
 
 
@@ -114,7 +115,7 @@ class ReturnScale(torch.nn.Module):
     def update(self, returns: Tensor) -> Tensor:
         """Fold in new returns of any shape; gives the divisor, at least 1."""
         points = returns.new_tensor([self.LOW, self.HIGH])
-        low, high = torch.quantile(returns.flatten(), points)
+        low, high = torch.quantile(all_learners(returns.flatten()), points)
         # One bad batch must not spoil the scale for ever.
         width = torch.where(torch.isfinite(high - low), high - low, self.scale)
         self.scale.lerp_(width, 1.0 - self.DECAY)

@@ -17,6 +17,7 @@ from rllib_lsp.core.behaviour import (
     replay_value_loss,
 )
 from rllib_lsp.core.distributions import normal_entropy
+from rllib_lsp.core.parallel import learners
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.skills import draw_durations
 from rllib_lsp.core.world_model import Batch
@@ -35,7 +36,7 @@ def losses(agent: Agent, batch: Batch) -> tuple[Losses, Metrics]:
         found["ensemble"] = agent.ensemble.loss(states, batch.action, batch.is_first)
         metrics["ensemble_loss"] = found["ensemble"]
     if agent.value is not None:
-        rows = _starts(batch.reward, behaviour.starts)
+        rows = _starts(batch.reward, max(1, behaviour.starts // learners()))
         start = states.map(lambda part: part.flatten(0, 1)[rows])
         goes_on = 1.0 - batch.terminated.flatten()[rows].to(batch.reward.dtype)
         durations = draw_durations(

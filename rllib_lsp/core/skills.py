@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rllib_lsp.core.distributions import normal_kl, normal_log_prob
 from rllib_lsp.core.networks import mlp
+from rllib_lsp.core.parallel import mean_of_learners
 from rllib_lsp.core.settings import BehaviourSettings, SkillSettings
 
 MIN_STD = 0.1
@@ -133,7 +134,7 @@ class SkillPrior(nn.Module):
         features (..., D); mean, std (..., Z) of the plans; planned (...) bool.
         """
         kl = normal_kl(mean, std, *self(features))
-        return (kl * planned).sum() / planned.sum().clamp(min=1)
+        return (kl * planned).sum() / mean_of_learners(planned.sum()).clamp(min=1)
 
 
 def skills_needed(horizon: int, duration: int) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rllib_lsp.core.distributions import Latent, Scalar, TwoHot, UnitNormal
 from rllib_lsp.core.encoder import Decoder, Encoder, ObservationSpec
 from rllib_lsp.core.networks import mlp
+from rllib_lsp.core.parallel import mean_of_learners
 from rllib_lsp.core.rssm import RSSM, State
 from rllib_lsp.core.settings import WorldModelSettings
 
@@ -53,10 +54,16 @@ def kl_loss(
     divergence = dynamics = latent.kl(posterior.detach(), prior)
     representation = latent.kl(posterior, prior.detach())
     if settings.free_nats_of == "batch":
-        dynamics, representation = dynamics.mean(), representation.mean()
+        dynamics, representation = _batch_mean(dynamics), _batch_mean(representation)
     loss = settings.dynamics_scale * dynamics.clamp(min=settings.free_nats)
     loss = loss + settings.representation_scale * representation.clamp(min=settings.free_nats)
     return loss.mean(), divergence
+
+
+def _batch_mean(values: Tensor) -> Tensor:
+    """The mean over the batches of all learners, with this one's gradient."""
+    mean = values.mean()
+    return mean + (mean_of_learners(mean) - mean.detach())
 
 
 def make_scalar(settings: WorldModelSettings) -> Scalar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -135,11 +136,18 @@ class LSP(Algorithm):
     def _update(self) -> None:
         config = self.config
         columns = self.replay.sample(config.batch_size, config.batch_length)
-        batch = MultiAgentBatch(
-            {DEFAULT_MODULE_ID: SampleBatch(columns)}, env_steps=self._update_cost
-        )
+        shares = max(1, config.num_learners)
+        batches = [
+            MultiAgentBatch(
+                {DEFAULT_MODULE_ID: SampleBatch(dict(zip(columns, share, strict=True)))},
+                env_steps=self._update_cost // shares,
+            )
+            for share in zip(*(np.split(c, shares) for c in columns.values()), strict=True)
+        ]
+        # Shared out here: RLlib's own way would count the windows of a share as its decisions.
+        data = {"batches": batches} if shares > 1 else {"batch": batches[0]}
         timesteps = {NUM_ENV_STEPS_SAMPLED_LIFETIME: self.progress["decisions"]}
-        results = self.learner_group.update(batch=batch, timesteps=timesteps)
+        results = self.learner_group.update(**data, timesteps=timesteps)
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self.progress["updates"] += 1
         self.progress["credit"] -= self._update_cost

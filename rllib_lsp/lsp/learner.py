@@ -1,14 +1,20 @@
-"""The learner: each loss trains its own parameter group with its own optimizer."""
+"""The learner: each loss trains its own parameter group with its own optimizer.
+
+Several learners hold the same parameters and average their gradients. Torch's DDP would expect one
+backward pass through one wrapped module; here there is one for each loss, and one message for all.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
 from rllib_lsp.core import learning
 from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.parallel import average_gradients, begin_alike, learners
 from rllib_lsp.core.policy import Value
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.rl_module import LOSSES, METRICS
@@ -27,8 +33,24 @@ class LSPTorchLearner(TorchLearner):
         is_actor = self.config.num_learners > 0 and isinstance(own, int | float)
         torch.set_num_threads(max(1, int(own if is_actor else here)))
         super().build()
+        if learners() > 1:
+            # Each draws noise of its own for its share of the batch.
+            torch.manual_seed(torch.initial_seed() + dist.get_rank())
         self._losses: dict[str, dict[str, torch.Tensor]] = {}
         self._skipped_in_a_row = 0
+
+    def _make_modules_ddp_if_necessary(self) -> None:
+        """In place of wrapping modules, which begin alike; see `compute_gradients`."""
+        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
+            begin_alike(self._agent(module_id).state_dict().values())
+
+    def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
+        """RLlib's, which expects modules that are wrapped for DDP."""
+        forward = self.module.forward_train(batch)
+        losses = self.compute_losses(fwd_out=forward, batch=batch)
+        gradients = self.compute_gradients(losses)
+        self.apply_gradients(self.postprocess_gradients(gradients))
+        return forward, losses, {}
 
     def _agent(self, module_id: str) -> Agent:
         return self.module[module_id].unwrapped().agent
@@ -62,6 +84,7 @@ class LSPTorchLearner(TorchLearner):
             optimizer.zero_grad(set_to_none=True)
         for module_id in loss_per_module:
             learning.backward(self._agent(module_id), self._losses.pop(module_id))
+        average_gradients(self._params.values())
         return {ref: parameter.grad for ref, parameter in self._params.items()}
 
     def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:

@@ -71,6 +71,12 @@ def _numbers(config: LSPConfig) -> None:
 
 
 def _windows(config: LSPConfig, settings: Settings) -> None:
+    learners = max(1, config.num_learners)
+    if config.batch_size % learners:
+        raise ValueError(
+            f"batch_size = {config.batch_size} cannot be shared by num_learners = {learners}; make "
+            f"it a multiple of {learners}."
+        )
     streams = config.num_envs_per_env_runner * max(1, config.num_env_runners)
     if config.replay_capacity < 2 * streams * config.batch_length:
         raise ValueError(
@@ -90,11 +96,6 @@ def refuse_unsupported(config: LSPConfig) -> None:
     """Say so where RLlib offers what is not here yet, rather than ignore it."""
     if config.framework_str != "torch":
         raise ValueError(f"framework = {config.framework_str!r}: LSP is written in torch.")
-    if config.num_learners > 1:
-        raise ValueError(
-            f"num_learners = {config.num_learners} is not supported yet; use 0 (in the main "
-            f"process) or 1 (an actor of its own)."
-        )
     if config.is_multi_agent:
         raise ValueError("LSP is a single-agent algorithm; remove the policies.")
     names = ("_env_to_module_connector", "_module_to_env_connector", "_learner_connector")

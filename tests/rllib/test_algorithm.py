@@ -254,3 +254,27 @@ def test_dict_observations_and_gaussian_latents(build, tiny, tmp_path):
     action = agent.act({"position": np.zeros(3), "velocity": np.zeros(2)})
     assert action.shape == (1,)
     assert abs(action[0]) <= 1.0
+
+
+def test_two_learners_stay_alike_and_count_what_they_replay(build, tiny):
+    # Without a seed in common they would begin apart.
+    algorithm = build(tiny().learners(num_learners=2).debugging(seed=None))
+    result = algorithm.train()
+    assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.05)
+    trained = result["learners"]["__all_modules__"]["num_env_steps_trained_lifetime"]
+    assert trained == algorithm.progress["updates"] * 4 * 16
+
+    def everything(learner):
+        agent = learner.module["default_policy"].agent
+        optimizers = learner._get_optimizer_state()
+        moments = [s["exp_avg"] for o in optimizers.values() for s in o["state"]["state"].values()]
+        return agent.state_dict(), moments
+
+    (first, first_moments), (second, second_moments) = (
+        answer.get() for answer in algorithm.learner_group.foreach_learner(everything)
+    )
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert first["return_scale.scale"] > 0
+    assert all(
+        np.array_equal(one, other) for one, other in zip(first_moments, second_moments, strict=True)
+    )

@@ -60,7 +60,10 @@ BAD = {
     "capacity": (training(replay_capacity=20), ["replay_capacity = 20", "at least 64"]),
     "rate": (training(learning_rates={"policy": -1.0}), ["learning_rates.policy = -1.0"]),
     "rate group": (training(learning_rates={"actor": 1e-4}), ["actor", "policy, value"]),
-    "learners": (lambda c: c.learners(num_learners=2), ["num_learners = 2", "use 0"]),
+    "learners": (
+        lambda c: c.learners(num_learners=3),
+        ["batch_size = 4", "num_learners = 3", "multiple of 3"],
+    ),
     "multi-discrete": (
         env(action=gym.spaces.MultiDiscrete([2, 3])),
         ["MultiDiscrete([2 3])", "TransformAction"],
