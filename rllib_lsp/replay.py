@@ -49,6 +49,11 @@ class SequenceReplay:
         """Bytes of the rows that are filled."""
         return sum(array[: len(self)].nbytes for array in self._arrays.values())
 
+    @property
+    def row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a row of each column; empty before any rows have come."""
+        return {key: array.shape[1:] for key, array in self._arrays.items()}
+
     def add(self, stream: Hashable, rows: Rows, *, continues: bool = True) -> None:
         """Append consecutive rows of one stream.
 

@@ -176,8 +176,10 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             else:
                 action = self._act(explore, random == "skills", gains)
             plan = {key: self._carry[key].cpu().numpy() for key in ("plan_mean", "plan_std")}
-            # A skill that was planned now has been held for this one decision.
-            plan["planned"] = (self._carry["held"].cpu().numpy() == 1) & (random is None)
+            # A skill that was planned now has been held for this one decision. What is planned
+            # where an episode has ended is not carried out.
+            planned = (self._carry["held"].cpu().numpy() == 1) & (random is None)
+            plan["planned"] = planned & ~self._done()
             _write(rows, step, steps, self._arrival | plan)
             result = self._try_env_step(self._agent.action_spec.to_env(action))
             if result is ENV_STEP_FAILURE:

@@ -65,6 +65,17 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         """RLlib toggles the mode at every forward; the recursion over submodules is slow."""
         return self if self.training == mode else super().train(mode)
 
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Raises ValueError, naming the parts, where RLlib would leave them untrained silently."""
+        missing = sorted({key.split(".")[1] for key in self.state_dict().keys() - state.keys()})
+        if missing:
+            raise ValueError(
+                f"The state to restore has no weights for {', '.join(missing)}, which this "
+                f"configuration asks for: restore into the configuration of the checkpoint "
+                f"(`from_checkpoint`), or begin with its weights by `transfer`."
+            )
+        super().set_state(state)
+
     def get_initial_state(self) -> dict[str, torch.Tensor]:
         return {key: value[0] for key, value in self.agent.initial_carry(1).items()}
 

@@ -73,10 +73,24 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
             raise result
     if REPLAY in options.get("keep", ()):
         algorithm.replay.load(_replay_directory(source_path(options)))
+        _check_plans(algorithm)
     algorithm.env_runner_group.sync_weights(
         from_worker_or_learner_group=algorithm.learner_group, inference_only=True
     )
     return core.table(results[0], frozen)
+
+
+def _check_plans(algorithm: LSP) -> None:
+    """Raises ValueError if the replay holds plans of another shape than will be added to it."""
+    agent = algorithm.env_runner.module.agent
+    wanted = tuple(agent.initial_carry(1)["plan_mean"].shape[1:])
+    found = algorithm.replay.row_shapes["plan_mean"]
+    if found != wanted:
+        raise ValueError(
+            f"transfer.keep = 'replay': its plans are {found[0]} skills of {found[1]} dimensions, "
+            f"those of this configuration {wanted[0]} of {wanted[1]}; set planner.skills and "
+            f"skills.dim to the same, or leave the replay."
+        )
 
 
 def _replay_directory(checkpoint: Path) -> Path:

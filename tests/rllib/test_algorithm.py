@@ -158,6 +158,13 @@ def test_restoring_into_a_running_algorithm_changes_how_it_acts(build, tiny, tmp
     assert_same(weights(algorithm), saved)
 
 
+def test_a_checkpoint_without_what_the_configuration_asks_for_is_refused(build, tiny, tmp_path):
+    path = build(tiny()).save_to_path(tmp_path / "saved")
+    bigger = build(tiny(world_model={"ensemble": 3}))
+    with pytest.raises(ValueError, match=r"no weights for ensemble.*from_checkpoint"):
+        bigger.restore_from_path(path)
+
+
 def test_replay_can_be_left_out_of_checkpoints(build, tiny, tmp_path):
     algorithm = build(tiny(store_replay_in_checkpoints=False))
     algorithm.train()

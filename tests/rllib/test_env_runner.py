@@ -71,6 +71,8 @@ def test_skills_are_held_and_replanned_at_episode_starts(make_runner):
     duration = config.settings().skills.longest
     first, _ = runner.sample_fragment(EPISODE_DECISIONS + 3 * duration)
     rows = first.rows
+    ended = rows["terminated"] | rows["truncated"]
+    assert ended.sum() == 2
     for index in range(2):
         since = 0
         for step in range(rows["reward"].shape[1]):
@@ -78,6 +80,9 @@ def test_skills_are_held_and_replanned_at_episode_starts(make_runner):
             plan, before = rows["plan_mean"][index, step], rows["plan_mean"][index, step - 1]
             if step:
                 assert np.array_equal(plan, before) == (since % duration != 0)
+            # Nothing carries out what is planned in an ended episode, so it is no lesson.
+            is_lesson = since % duration == 0 and not ended[index, step]
+            assert rows["planned"][index, step] == is_lesson
             since += 1
 
 

@@ -100,6 +100,12 @@ def test_anything_can_be_kept_or_reset(build, source):
     assert len(algorithm.replay) >= 200
 
 
+def test_a_replay_of_other_plans_is_not_kept(build, source):
+    config = like(LSPConfig()).transfer(source, keep=["replay"]).training(planner={"skills": 3})
+    with pytest.raises(ValueError, match=r"2 skills of 3 dimensions.*3 of 3; set planner\.skills"):
+        build(config)
+
+
 class Other(gym.Env):
     observation_space = gym.spaces.Box(-1, 1, (9,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (3,), np.float32)
