@@ -17,8 +17,9 @@ import numpy as np
 Rows = dict[str, np.ndarray]
 """Equally long arrays, one row a time step."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NO_ROW = -1
+SUCCESSOR = "_successor"
 
 
 class ReplayError(RuntimeError):
@@ -131,33 +132,34 @@ class SequenceReplay:
         return length <= self._known_length
 
     def save(self, directory: Path) -> None:
-        """Write the rows, oldest first, one `.npy` file a key, and what continues them."""
+        """Write the rows as they lie, one `.npy` file a key, and what continues them.
+
+        Arrays are streamed to their files: saving takes no memory.
+        """
         directory.mkdir(parents=True, exist_ok=True)
-        oldest = self.rows_added % self.capacity if self.rows_added > self.capacity else 0
-        order = (oldest + np.arange(len(self))) % self.capacity
-        for key, array in self._arrays.items():
-            np.save(directory / f"{key}.npy", array[order], allow_pickle=False)
-        successor = self._successor[order]
-        linked = np.where(successor == NO_ROW, NO_ROW, (successor - oldest) % self.capacity)
-        np.save(directory / "_successor.npy", linked, allow_pickle=False)
+        for key, array in {**self._arrays, SUCCESSOR: self._successor}.items():
+            np.save(directory / f"{key}.npy", array[: len(self)], allow_pickle=False)
         state = {
             "version": FORMAT_VERSION,
             "keys": list(self._arrays),
+            "capacity": self.capacity,
             "rows_added": self.rows_added,
+            "last_row": list(self._last_row.items()),
             "random": self._random.bit_generator.state,
         }
         (directory / "replay.json").write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
-        """Take over saved rows; of more than fit, the newest.
+        """Take over saved rows, in the order in which they were; of more than fit, the newest.
 
-        Streams begin anew: an environment does not survive a restore.
         Raises ReplayError for files that are missing or of another version.
         """
         try:
             state = json.loads((directory / "replay.json").read_text())
-            saved = {key: np.load(directory / f"{key}.npy") for key in state["keys"]}
-            successor = np.load(directory / "_successor.npy")
+            saved = {
+                key: np.load(directory / f"{key}.npy", mmap_mode="r")
+                for key in (*state["keys"], SUCCESSOR)
+            }
         except (OSError, ValueError) as error:
             raise ReplayError(f"Cannot read the replay saved in {directory}: {error}") from error
         if state["version"] != FORMAT_VERSION:
@@ -165,21 +167,31 @@ class SequenceReplay:
                 f"The replay in {directory} has format {state['version']}, "
                 f"this version reads {FORMAT_VERSION}."
             )
-        self._restore(saved, successor, state)
+        self._restore(saved, np.array(saved.pop(SUCCESSOR)), state)
 
     def _restore(self, saved: Rows, successor: np.ndarray, state: Mapping[str, Any]) -> None:
         count = min(len(successor), self.capacity)
-        dropped = len(successor) - count
+        numbers = np.arange(state["rows_added"] - count, state["rows_added"])
+        # A row's place is its number. In a replay with room to spare, where the oldest rows are
+        # gone, they are numbered anew; in one of the same size every row keeps its place.
+        shift = int(numbers[0]) if 0 < count < self.capacity else 0
+        kept = numbers % state["capacity"]
+        place = np.full(len(successor) + 1, NO_ROW)
+        place[kept] = (numbers - shift) % self.capacity
         self._arrays = {
             key: np.zeros((self.capacity, *value.shape[1:]), value.dtype)
             for key, value in saved.items()
         }
         for key, value in saved.items():
-            self._arrays[key][:count] = value[dropped:]
+            self._arrays[key][place[kept]] = value[kept]
         self._successor[:] = NO_ROW
-        kept = successor[dropped:]
-        self._successor[:count] = np.where(kept == NO_ROW, NO_ROW, kept - dropped)
-        self._last_row.clear()
+        # NO_ROW is -1, the last place, where NO_ROW stands.
+        self._successor[place[kept]] = place[successor[kept]]
+        self._last_row = {
+            tuple(key) if isinstance(key, list) else key: row - shift
+            for key, row in state["last_row"]
+            if row >= shift
+        }
         self._known_length = 0
-        self.rows_added = count
+        self.rows_added = state["rows_added"] - shift
         self._random.bit_generator.state = state["random"]

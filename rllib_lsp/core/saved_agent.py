@@ -46,7 +46,13 @@ def read_agent(path: str | Path, device: str = "cpu") -> dict[str, Any]:
     Raises CheckpointError when there is no agent, or one of another format.
     """
     file = find_agent(Path(path).expanduser())
-    content = torch.load(file, map_location=device, weights_only=True)
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # a torn file fails in many ways, one that holds code in another
+        raise CheckpointError(
+            f"{file} cannot be read as an agent ({type(error).__name__}): it is damaged, or holds "
+            f"other things than weights. Load another checkpoint."
+        ) from error
     if content.get("version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{file} has format {content.get('version')}, this version of rllib_lsp reads "

@@ -16,7 +16,8 @@ from ray.rllib.utils.metrics import (
 )
 from ray.tune import register_trainable
 
-from rllib_lsp.lsp.checkpointing import ReplayCheckpoint
+from rllib_lsp.lsp import rollout_state
+from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.env_runner import Fragment
 from rllib_lsp.lsp.transfer import IS_DONE, begin_with
@@ -24,6 +25,8 @@ from rllib_lsp.replay import SequenceReplay
 
 REPLAY = "replay"
 PROGRESS = "lsp_progress"
+ROLLOUT = "lsp_rollout"
+NEXT_FRAGMENT = "lsp_next_fragment"
 TRANSFER_TABLE = "transfer_table"
 """In the first result of an algorithm that began with a transfer."""
 MAX_UPDATES_PER_STEP = 16
@@ -197,6 +200,10 @@ class LSP(Algorithm):
     ) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         state[PROGRESS] = dict(self.progress)
+        if self.config.num_env_runners == 0:
+            # Remote runners sample while a checkpoint is written: theirs would be out of date.
+            state[ROLLOUT] = rollout_state.capture(self.env_runner)
+            state[NEXT_FRAGMENT] = dict(self._next_fragment)
         if self._check_component(REPLAY, components, not_components):
             state[REPLAY] = self._replay_checkpoint.get_state()
         return state
@@ -205,6 +212,24 @@ class LSP(Algorithm):
         super().set_state(state)
         if PROGRESS in state:
             self.progress = dict(state[PROGRESS])
+        if ROLLOUT in state and self.config.num_env_runners == 0:
+            rollout_state.resume(self.env_runner, state[ROLLOUT])
+            self._next_fragment = dict(state[NEXT_FRAGMENT])
+
+    def save_to_path(
+        self, path: Any = None, *, filesystem: Any = None, **kwargs: Any
+    ) -> str:
+        """RLlib's, but a stop in the midst of it leaves no part of a checkpoint at `path`.
+
+        The next results tell its size and how long it took.
+        """
+        start = time.perf_counter()
+        with whole_or_nothing(path, filesystem) as target:
+            saved = super().save_to_path(target, filesystem=filesystem, **kwargs)
+            size = size_of(saved, filesystem)
+        cost = {"megabytes": size / 1e6, "seconds": time.perf_counter() - start}
+        self.metrics.log_dict(cost, key="checkpoint", window=1)
+        return saved if path is None else str(path)
 
 
 # `Tuner("LSP", ...)` and `run: LSP` look the name up here.

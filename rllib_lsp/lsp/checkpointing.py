@@ -1,15 +1,23 @@
-"""The replay as a component of RLlib's checkpoints, written as array files, not as a pickle."""
+"""Checkpoints that are whole or not there, and the replay in them as array files, not as a pickle."""
 
 from __future__ import annotations
 
+import os
 import pathlib
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow.fs
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from rllib_lsp.replay import SequenceReplay
+
+
+METADATA = Algorithm.METADATA_FILE_NAME
 
 
 class ReplayCheckpoint(Checkpointable):
@@ -59,6 +67,49 @@ class ReplayCheckpoint(Checkpointable):
         with tempfile.TemporaryDirectory() as directory:
             pyarrow.fs.copy_files(str(path), directory, source_filesystem=filesystem)
             self.replay.load(pathlib.Path(directory))
+
+
+@contextmanager
+def whole_or_nothing(
+    path: str | pathlib.Path | None, filesystem: pyarrow.fs.FileSystem | None
+) -> Iterator[str | None]:
+    """Where to write a checkpoint that shall appear at `path` only when it is complete.
+
+    An older checkpoint at `path` stays until then. Elsewhere than on a local disk, and in a
+    directory that holds other things, it is written in place.
+    """
+    if path is None or "://" in str(path) or not _is_local(filesystem):
+        yield None if path is None else str(path)
+        return
+    target = pathlib.Path(path).absolute()
+    if target.is_dir() and any(target.iterdir()) and not (target / METADATA).is_file():
+        yield str(target)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.partial-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        yield str(partial)
+        if target.is_dir() and any(target.iterdir()):
+            previous = target.with_name(f".{target.name}.previous")
+            shutil.rmtree(previous, ignore_errors=True)
+            target.rename(previous)
+            partial.rename(target)
+            shutil.rmtree(previous)
+        else:
+            # Onto an empty directory this is one step.
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def size_of(path: str, filesystem: pyarrow.fs.FileSystem | None) -> int:
+    """Bytes of all files below `path`."""
+    if filesystem is None:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(path)
+    selector = pyarrow.fs.FileSelector(path, recursive=True)
+    return sum(file.size or 0 for file in filesystem.get_file_info(selector))
 
 
 def _is_local(filesystem: pyarrow.fs.FileSystem | None) -> bool:

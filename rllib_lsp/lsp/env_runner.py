@@ -21,6 +21,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.envs import env_seed
+from rllib_lsp.envs.resumable import Resumable
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.episodes import to_episodes
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, named
@@ -82,7 +83,9 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             config.env_config, worker_index=self.worker_index, num_workers=self.num_workers
         )
         self.num_envs = config.num_envs_per_env_runner
-        self.env = gym.vector.SyncVectorEnv([lambda: build_env(config, context)] * self.num_envs)
+        self.env = gym.vector.SyncVectorEnv(
+            [lambda: Resumable(build_env(config, context))] * self.num_envs
+        )
         self._needs_initial_reset, self._is_seeded = True, False
 
     @property

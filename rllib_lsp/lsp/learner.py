@@ -20,6 +20,7 @@ from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.rl_module import LOSSES, METRICS
 
 MAX_SKIPPED_IN_A_ROW = 10
+GENERATORS = "generators"
 
 
 class LSPTorchLearner(TorchLearner):
@@ -67,6 +68,37 @@ class LSPTorchLearner(TorchLearner):
                 params=parameters,
                 lr_or_lr_schedule=config.learning_rate(name),
             )
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's, and the generators of the noise, so that a restored run repeats itself."""
+        return {**super().get_state(*args, **kwargs), GENERATORS: self._generators()}
+
+    def _generators(self) -> dict[str, Any]:
+        generators = {"cpu": torch.get_rng_state().numpy()}
+        if self._device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self._device).numpy()
+        return generators
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        # A checkpoint holds the first learner's: the others go on with noise of their own.
+        if GENERATORS in state and (learners() == 1 or dist.get_rank() == 0):
+            torch.set_rng_state(torch.from_numpy(state[GENERATORS]["cpu"]))
+            if self._device.type == "cuda" and "cuda" in state[GENERATORS]:
+                cuda = torch.from_numpy(state[GENERATORS]["cuda"])
+                torch.cuda.set_rng_state(cuda, self._device)
+
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        """Moments as they were, rates as configured: Tune's schedulers change rates between."""
+        super()._set_optimizer_state(state)
+        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
+            for name in self._agent(module_id).parameter_groups():
+                optimizer = self.get_optimizer(module_id, name)
+                rate = self.config.learning_rate(name)
+                for group in optimizer.param_groups:
+                    group["eps"] = self.config.adam_epsilon
+                if isinstance(rate, int | float):
+                    self._set_optimizer_lr(optimizer, rate)
 
     def compute_loss_for_module(
         self, *, module_id: str, config: LSPConfig, batch: dict[str, Any], fwd_out: dict[str, Any]

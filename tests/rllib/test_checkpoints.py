@@ -1,0 +1,146 @@
+"""What a checkpoint keeps, and what becomes of one that is interrupted."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_lsp import LSP, load_agent
+from rllib_lsp.core.saved_agent import CheckpointError
+from tests.rllib.conftest import EPISODE_DECISIONS
+
+
+def everything_learned(algorithm):
+    learner = algorithm.learner_group._learner
+    optimizers = learner._get_optimizer_state()
+    return {
+        **{f"module.{key}": value for key, value in learner.module.get_state().items()},
+        **{
+            f"{name}.{index}.{key}": value
+            for name, optimizer in optimizers.items()
+            for index, moments in optimizer["state"]["state"].items()
+            for key, value in moments.items()
+        },
+    }
+
+
+def assert_same(actual, expected):
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        if isinstance(value, dict):
+            assert_same(actual[key], value)
+        else:
+            np.testing.assert_array_equal(actual[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iterations):
+    """In the midst of episodes, and where some have just ended, to the last bit."""
+    config = tiny(replay_capacity=400).env_runners(num_envs_per_env_runner=2)
+    config.reporting(min_sample_timesteps_per_iteration=EPISODE_DECISIONS)
+    algorithm = build(config)
+    for _ in range(iterations):
+        algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "saved")
+    expected = [algorithm.train() for _ in range(2)]
+    learned = everything_learned(algorithm)
+
+    torch.manual_seed(12345)
+    restored = LSP.from_checkpoint(path)
+    found = [restored.train() for _ in range(2)]
+    assert_same(everything_learned(restored), learned)
+    for key in ("episode_return_mean", "num_env_steps_sampled_lifetime", "planner_gain"):
+        assert [r["env_runners"].get(key) for r in found] == [
+            r["env_runners"].get(key) for r in expected
+        ], key
+    windows, others = algorithm.replay.sample(8, 16), restored.replay.sample(8, 16)
+    assert_same(others, windows)
+    restored.stop()
+
+
+def test_results_tell_what_a_checkpoint_costs(build, tiny, tmp_path):
+    algorithm = build(tiny())
+    assert "checkpoint" not in algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "saved")
+    on_disk = sum(
+        os.path.getsize(os.path.join(folder, file))
+        for folder, _, files in os.walk(path)
+        for file in files
+    )
+    cost = algorithm.train()["checkpoint"]
+    assert cost["megabytes"] == pytest.approx(on_disk / 1e6)
+    assert cost["seconds"] > 0
+
+
+def test_rates_are_those_of_the_configuration_not_of_the_checkpoint(build, tiny, tmp_path):
+    """Population-based training restores a better trial's checkpoint under other rates."""
+    path = build(tiny().training(lr=1e-3)).save_to_path(tmp_path / "saved")
+    other = build(tiny(learning_rates={"policy": 7e-5}, adam_epsilon=1e-5).training(lr=2e-4))
+    other.restore_from_path(path)
+    learner = other.learner_group._learner
+    rates = {
+        name: (group["lr"], group["eps"])
+        for name in ("world_model", "policy")
+        for group in learner.get_optimizer("default_policy", name).param_groups
+    }
+    assert rates == {"world_model": (2e-4, 1e-5), "policy": (7e-5, 1e-5)}
+
+
+SAVES_FOR_EVER = """
+import sys
+from rllib_lsp import LSP
+algorithm = LSP.from_checkpoint(sys.argv[1])
+while True:
+    algorithm.save_to_path(sys.argv[1])
+    print("saved", flush=True)
+"""
+
+
+def test_a_kill_in_the_midst_of_saving_leaves_the_checkpoint_whole(build, tiny, tmp_path):
+    algorithm = build(tiny())
+    algorithm.train()
+    path = tmp_path / "saved"
+    algorithm.save_to_path(path)
+    rows, weights = len(algorithm.replay), algorithm.get_module().get_state()
+    saver = subprocess.Popen(
+        [sys.executable, "-c", SAVES_FOR_EVER, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    # Killed while the second one is half there.
+    assert saver.stdout.readline() == "saved\n"
+    while not list(tmp_path.glob(".saved.partial-*")):
+        assert saver.poll() is None, "the saver has ended by itself"
+    os.killpg(saver.pid, signal.SIGKILL)
+    saver.wait()
+    restored = LSP.from_checkpoint(path)
+    assert len(restored.replay) == rows
+    assert_same(restored.get_module().get_state(), weights)
+    # What is left of the other is cleared away by the next.
+    restored.save_to_path(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["saved"]
+    restored.stop()
+
+
+class Code:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", pickle.dumps(Code())], ids=["", "torn", "code"])
+def test_weights_are_read_as_weights_and_nothing_else(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"agent\.pt cannot be read.*another checkpoint"):
+        load_agent(tmp_path)
+    torch.save({"version": 2, "weights": Code()}, tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match="other things than weights"):
+        load_agent(tmp_path)
+    assert not (tmp_path / "executed").exists()
