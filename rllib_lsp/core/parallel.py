@@ -48,9 +48,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     parts = flat.div_(learners()).split([gradient.numel() for gradient in gradients])
-    torch._foreach_copy_(
-        gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
-    )
+    torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
 
 
 @torch.no_grad()

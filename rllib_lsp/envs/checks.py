@@ -21,7 +21,8 @@ class Checked(gymnasium.Wrapper, RecordConstructorArgs):
     Raises:
         NotFiniteError: NaN or infinity in an action (the environment is not stepped), an
             observation or a reward; names the key and the decision within the episode.
-        ValueError: a Box action of the wrong shape (scaling would broadcast it).
+        ValueError: a Box action of the wrong shape (scaling would broadcast it), or an
+            observation of another shape than the space says.
         RuntimeError: ``step`` before ``reset`` or after the end (shimmy resets silently).
     """
 
@@ -30,6 +31,7 @@ class Checked(gymnasium.Wrapper, RecordConstructorArgs):
         gymnasium.Wrapper.__init__(self, env)
         space = env.action_space
         self._action_shape = space.shape if isinstance(space, spaces.Box) else None
+        self._observation_space = env.observation_space
         self._running = False
         self._decision = 0
 
@@ -61,11 +63,16 @@ class Checked(gymnasium.Wrapper, RecordConstructorArgs):
     def _check_observation(self, observation: Any) -> None:
         if isinstance(observation, dict):
             for key, value in observation.items():
-                self._check_array(key, value)
+                self._check_array(key, value, self._observation_space[key].shape)
         elif isinstance(observation, np.ndarray):
-            self._check_array(None, observation)
+            self._check_array(None, observation, self._observation_space.shape)
 
-    def _check_array(self, key: str | None, value: np.ndarray) -> None:
+    def _check_array(self, key: str | None, value: np.ndarray, shape: tuple[int, ...]) -> None:
+        if value.shape != shape:
+            raise ValueError(
+                f"observation{f' {key!r}' if key else ''} has shape {value.shape} "
+                f"{self._where()}, the environment's observation space says {shape}"
+            )
         if value.dtype != np.uint8 and not _all_finite(value):
             key = key or self._key_of(int(np.flatnonzero(~np.isfinite(value))[0]))
             raise NotFiniteError(f"observation {key!r} is not finite {self._where()}: {value}")

@@ -54,7 +54,19 @@ class FlatObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
         # gymnasium's FlattenObservation walks the space again on every step.
         parts = [observation[key] for key in self.slices]
         vector = np.empty(self._size, np.float32)
-        return np.concatenate(parts, axis=None, out=vector, casting="same_kind")
+        try:
+            return np.concatenate(parts, axis=None, out=vector, casting="same_kind")
+        except ValueError:
+            widths = {key: part.stop - part.start for key, part in self.slices.items()}
+            wrong = {
+                key: np.shape(observation[key])
+                for key, width in widths.items()
+                if np.size(observation[key]) != width
+            }
+            raise ValueError(
+                f"observations have shapes {wrong}, which the environment's observation space "
+                f"does not say"
+            ) from None
 
 
 class DictObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
@@ -109,4 +121,11 @@ def _is_image(space: spaces.Box) -> bool:
 
 def _cast(value: np.ndarray, space: spaces.Box) -> np.ndarray:
     # A copy in every case: the simulator may write into its own array later.
-    return np.array(value, dtype=space.dtype, order="C").reshape(space.shape)
+    array = np.array(value, dtype=space.dtype, order="C")
+    try:
+        return array.reshape(space.shape)
+    except ValueError:
+        raise ValueError(
+            f"an observation has shape {array.shape}, the environment's observation space says "
+            f"{space.shape}"
+        ) from None

@@ -20,6 +20,7 @@ from rllib_lsp.lsp import rollout_state
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.env_runner import Fragment
+from rllib_lsp.lsp.remote_sampling import RemoteSampling
 from rllib_lsp.lsp.transfer import IS_DONE, begin_with
 from rllib_lsp.replay import SequenceReplay
 
@@ -49,6 +50,7 @@ class LSP(Algorithm):
         self.replay = SequenceReplay(self.config.replay_capacity, self.config.seed)
         self._replay_checkpoint = ReplayCheckpoint(self.replay)
         self._next_fragment: dict[int, int] = {}
+        self._remote = RemoteSampling(self.env_runner_group, self.config)
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
         self._transfer_table = ""
@@ -92,16 +94,9 @@ class LSP(Algorithm):
 
     def _sample_remotely(self) -> None:
         """Keep runners busy, take what is ready, and wait only if there is nothing to learn."""
-        group = self.env_runner_group
         if self.progress["credit"] < AHEAD_UPDATES * self._update_cost or not self._may_update():
-            for _ in range(self.config.max_requests_in_flight_per_env_runner):
-                group.foreach_env_runner_async(
-                    "sample_fragment", tag="sample", kwargs=self._request()
-                )
-        wait = 0.0 if self._may_update() else POLL_S
-        for _, (fragment, metrics) in group.fetch_ready_async_reqs(
-            tags="sample", timeout_seconds=wait
-        ):
+            self._remote.ask(self._request())
+        for fragment, metrics in self._remote.answers(0.0 if self._may_update() else POLL_S):
             self._store(fragment, metrics)
 
     def _request(self) -> dict[str, Any]:
@@ -216,9 +211,7 @@ class LSP(Algorithm):
             rollout_state.resume(self.env_runner, state[ROLLOUT])
             self._next_fragment = dict(state[NEXT_FRAGMENT])
 
-    def save_to_path(
-        self, path: Any = None, *, filesystem: Any = None, **kwargs: Any
-    ) -> str:
+    def save_to_path(self, path: Any = None, *, filesystem: Any = None, **kwargs: Any) -> str:
         """RLlib's, but a stop in the midst of it leaves no part of a checkpoint at `path`.
 
         The next results tell its size and how long it took.

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and the replay in them as array files, not as a pickle."""
+"""Checkpoints that are whole or not there; the replay in them is array files, not a pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from rllib_lsp.replay import SequenceReplay
-
 
 METADATA = Algorithm.METADATA_FILE_NAME
 

@@ -89,7 +89,7 @@ class LSPConfig(AlgorithmConfig):
         self.min_sample_timesteps_per_iteration = 1000
         self.evaluation_config = {"explore": False}
         # RLlib's waits of 30 and 60 s would make a lost runner stop the show.
-        self.env_runner_health_probe_timeout_s = 1.0
+        self.env_runner_health_probe_timeout_s = 0.2
         self.delay_between_env_runner_restarts_s = 1.0
         # Its blocking request to every runner would undo asynchronous sampling.
         self._dont_auto_sync_env_runner_states = True

@@ -167,7 +167,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     def _roll_out(self, steps: int, explore: bool, random: str | None) -> tuple[Rows, int, int]:
         """Rows (N, steps, ...), how many decisions were executed, and frames."""
         rows: Rows = {}
-        decisions = frames = episodes = step = 0
+        decisions = frames = episodes = step = failures = 0
         gains: list[float] = []
         # Counted before, and reset until done: should an exception end this, the next
         # fragment neither has this one's number nor goes on in the middle of it.
@@ -186,6 +186,12 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             _write(rows, step, steps, self._arrival | plan)
             result = self._try_env_step(self._agent.action_spec.to_env(action))
             if result is ENV_STEP_FAILURE:
+                failures += 1
+                if failures > self.config.num_consecutive_env_runner_failures_tolerance:
+                    raise RuntimeError(
+                        f"The environments failed in {failures} steps of one fragment, though "
+                        f"they were made anew each time; the log names each error."
+                    )
                 # All environments were made anew: what was begun here has no end.
                 rows, decisions, frames, episodes, step = {}, 0, 0, 0, 0
                 self._fragments += 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import gymnasium as gym
 from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.env.env_context import EnvContext
 
 from rllib_lsp.core.models import check_fit, resolve_reward_fn
 from rllib_lsp.core.settings import GROUPS, Settings
@@ -131,7 +132,7 @@ def _spaces(config: LSPConfig, settings: Settings) -> None:
     if key in _CHECKED:
         return
     try:
-        probe = build_env(config, config.env_config)
+        probe = build_env(config, EnvContext(config.env_config, worker_index=0))
         spec = observation_spec(probe.observation_space)
         action = action_spec(probe.action_space)
     except Exception as error:  # whatever an environment raises when it is made

@@ -1,22 +1,118 @@
-"""`LSP` by name in a real Tune sweep."""
+"""`LSP` by name in real Tune runs."""
 
 import pytest
 from ray import tune
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
+
+
+def run_config(path, iterations, **more):
+    return tune.RunConfig(
+        name="run",
+        storage_path=str(path),
+        stop={"training_iteration": iterations},
+        verbose=0,
+        **more,
+    )
+
+
+def learner_of(result):
+    return result.metrics["learners"]["default_policy"]
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_sweep_by_name_trains_with_each_value(tiny, tmp_path):
     config = tiny(lr=tune.grid_search([1e-3, 1e-4]), learning_starts=100)
+    results = tune.Tuner("LSP", param_space=config, run_config=run_config(tmp_path, 1)).fit()
+    assert len(results) == 2
+    assert not results.errors
+    rates = {learner_of(result)["policy_learning_rate"] for result in results}
+    assert sorted(rates) == pytest.approx([1e-4, 1e-3])
+
+
+class FailsOnce(RLlibCallback):
+    """The trial with the lower rate, in its second iteration."""
+
+    def on_train_result(self, *, algorithm, result, **kwargs):
+        marker = algorithm.config.env_config["marker"]
+        if algorithm.config.lr < 1e-3 and algorithm.iteration == 2 and not marker.exists():
+            marker.touch()
+            raise RuntimeError("power cut")
+
+
+def marked_env(context):
+    from rllib_lsp import make_env
+
+    return make_env("dm_control/cartpole-swingup-v0", action_repeat=4)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_asha_on_fractions_of_a_cpu_and_an_experiment_that_is_taken_up_again(tiny, tmp_path):
+    """A dict as search space, early stopping, a trial that fails, `Tuner.restore`."""
+    tune.register_env("marked", marked_env)
+    config = (
+        tiny()
+        .environment("marked", env_config={"marker": tmp_path / "failed"})
+        .callbacks(FailsOnce)
+        .resources(num_cpus_for_main_process=0.5)
+        .to_dict()
+    )
+    config["lr"] = tune.grid_search([1e-3, 3e-4])
+    tuner = tune.Tuner(
+        "LSP",
+        param_space=config,
+        tune_config=tune.TuneConfig(
+            metric="num_env_steps_sampled_lifetime",
+            mode="max",
+            scheduler=ASHAScheduler(max_t=3, grace_period=3),
+        ),
+        run_config=run_config(
+            tmp_path, 3, checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1)
+        ),
+    )
+    results = tuner.fit()
+    assert [bool(result.error) for result in results] == [False, True]
+    assert results[0].metrics["training_iteration"] == 3
+
+    again = tune.Tuner.restore(str(tmp_path / "run"), trainable="LSP", resume_errored=True).fit()
+    assert not again.errors
+    assert [result.metrics["training_iteration"] for result in again] == [3, 3]
+    # Taken up at its checkpoint, not begun anew.
+    history = again[1].metrics_dataframe["num_env_steps_sampled_lifetime"].tolist()
+    assert history == sorted(history)
+    assert again[1].metrics["replay"]["rows"] >= 600
+    for file in ("progress.csv", "result.json", "params.json"):
+        assert (tmp_path / "run" / again[1].path.rsplit("/", 1)[1] / file).is_file()
+
+
+class LowRatesWin(RLlibCallback):
+    """So that it is known who copies whom."""
+
+    def on_train_result(self, *, algorithm, result, **kwargs):
+        result["score"] = -algorithm.config.lr
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
+    config = tiny(lr=tune.grid_search([1e-3, 1e-4])).callbacks(LowRatesWin)
     results = tune.Tuner(
         "LSP",
         param_space=config,
-        run_config=tune.RunConfig(
-            storage_path=str(tmp_path), stop={"training_iteration": 1}, verbose=0
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="max",
+            scheduler=PopulationBasedTraining(
+                perturbation_interval=1,
+                quantile_fraction=0.5,
+                resample_probability=0.0,
+                hyperparam_mutations={"lr": tune.uniform(1e-5, 1e-2)},
+                custom_explore_fn=lambda config: {**config, "lr": 7e-5},
+            ),
         ),
+        run_config=run_config(tmp_path, 3),
     ).fit()
-    assert len(results) == 2
     assert not results.errors
-    rates = {
-        result.metrics["learners"]["default_policy"]["policy_learning_rate"] for result in results
-    }
-    assert sorted(rates) == pytest.approx([1e-4, 1e-3])
+    copier = min(results, key=lambda result: result.config["lr"])
+    # It began with 1e-3, took over the other's weights and optimizers, which had 1e-4.
+    assert copier.config["lr"] == 7e-5
+    assert learner_of(copier)["policy_learning_rate"] == pytest.approx(7e-5)

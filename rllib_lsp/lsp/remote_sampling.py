@@ -1,0 +1,87 @@
+"""Asks remote runners for fragments, takes what is ready, and notices who fails or hangs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+if TYPE_CHECKING:
+    from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
+    from rllib_lsp.lsp.config import LSPConfig
+    from rllib_lsp.lsp.env_runner import Fragment
+
+TAG = "sample"
+logger = logging.getLogger(__name__)
+
+
+class RemoteSampling:
+    """Requests to a group of runners, several in flight for each.
+
+    RLlib takes a runner that failed out of service and brings it back when it answers again. It
+    waits for ever for one that hangs, and asks one that always fails for ever: not here.
+    """
+
+    def __init__(self, group: EnvRunnerGroup, config: LSPConfig) -> None:
+        self._group, self._config = group, config
+        self._asked: dict[int, list[float]] = {}
+        """When each runner was asked for what it has not answered yet, oldest first."""
+        self._failures = 0
+        """Requests that failed since the last that did not."""
+
+    def ask(self, request: dict[str, Any]) -> None:
+        """Ask every runner in service for fragments, up to the limit of requests in flight."""
+        for worker in self._group.healthy_worker_ids():
+            asked = self._asked.setdefault(worker, [])
+            for _ in range(self._config.max_requests_in_flight_per_env_runner - len(asked)):
+                if self._group.foreach_env_runner_async(
+                    "sample_fragment", tag=TAG, kwargs=request, remote_worker_ids=[worker]
+                ):
+                    asked.append(time.monotonic())
+
+    def answers(self, wait_s: float) -> list[tuple[Fragment, dict[str, Any]]]:
+        """Fragments and metrics that are ready, waiting up to `wait_s` for any.
+
+        Raises RuntimeError when more requests in a row failed than the configuration tolerates.
+        """
+        ready = self._group.fetch_ready_async_reqs(tags=TAG, timeout_seconds=wait_s)
+        for worker, _ in ready:
+            self._failures = 0
+            asked = self._asked.get(worker) or [0.0]
+            asked.pop(0)
+            # It was busy with this one until now.
+            asked[:1] = [time.monotonic()] * len(asked[:1])
+        in_service = set(self._group.healthy_worker_ids())
+        for worker in set(self._asked) - in_service:
+            self._failures += bool(self._asked.pop(worker))
+        self._give_up_on_failures()
+        self._restart_who_hangs()
+        return [answer for _, answer in ready]
+
+    def _give_up_on_failures(self) -> None:
+        tolerated = self._config.num_consecutive_env_runner_failures_tolerance
+        if self._failures > tolerated:
+            raise RuntimeError(
+                f"{self._failures} requests for samples failed one after the other, more than "
+                f"num_consecutive_env_runner_failures_tolerance = {tolerated}. The log names each "
+                f"error; with num_env_runners = 0 the first one ends the run with its traceback."
+            )
+
+    def _restart_who_hangs(self) -> None:
+        limit = self._config.sample_timeout_s
+        for worker, asked in self._asked.items():
+            if limit is None or not asked or time.monotonic() - asked[0] < limit:
+                continue
+            message = (
+                f"Env runner {worker} has not answered for {limit} s (sample_timeout_s): an "
+                f"environment hangs, or is slower than that."
+            )
+            if not self._config.restart_failed_env_runners:
+                raise RuntimeError(f"{message} restart_failed_env_runners would restart it.")
+            logger.error("%s The runner is restarted.", message)
+            ray.kill(self._group._worker_manager.actors()[worker], no_restart=False)
+            # Until Ray reports what was lost, it counts as just asked.
+            asked[:] = [time.monotonic()] * len(asked)

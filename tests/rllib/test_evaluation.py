@@ -1,0 +1,53 @@
+"""Evaluation in every place where RLlib offers it."""
+
+import numpy as np
+import pytest
+
+from rllib_lsp.lsp.env_runner import EVALUATION_SEED
+
+
+def planner_of(runner):
+    planner = runner.module.agent.settings.planner
+    return planner.candidates, planner.iterations, runner.config.explore, runner._seed
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_remote_evaluation_plans_as_it_is_told(build, tiny, parallel):
+    config = tiny(training_ratio=1.0).evaluation(
+        evaluation_interval=1,
+        evaluation_num_env_runners=1,
+        evaluation_parallel_to_training=parallel,
+        # As long as a parallel iteration of training takes.
+        evaluation_duration="auto" if parallel else 2,
+        evaluation_duration_unit="episodes",
+        evaluation_config={"explore": False, "planner": {"candidates": 24}},
+    )
+    config.training(planner={"iterations": 1})
+    algorithm = build(config)
+    result = algorithm.train()
+    evaluated = result["evaluation"]["env_runners"]
+    assert np.isfinite(evaluated["episode_return_mean"])
+    if not parallel:
+        assert evaluated["num_episodes"] == 2
+    (found,) = algorithm.eval_env_runner_group.foreach_env_runner(
+        planner_of, local_env_runner=False
+    )
+    # Options merge: what evaluation does not say is as in training.
+    assert found[:3] == (24, 1, False)
+    assert found[3] > EVALUATION_SEED
+    assert planner_of(algorithm.env_runner)[:3] == (8, 1, True)
+    # It acts with what was learned.
+    algorithm.evaluate()
+    (acting,) = algorithm.eval_env_runner_group.foreach_env_runner(
+        lambda runner: runner.module.agent.policy.state_dict(), local_env_runner=False
+    )
+    for key, value in algorithm.get_module().agent.policy.state_dict().items():
+        np.testing.assert_array_equal(acting[key], value)
+
+
+def test_evaluation_alone(build, tiny):
+    """`evaluate()` on demand, without an interval, in the main process."""
+    algorithm = build(tiny().evaluation(evaluation_duration=3, evaluation_duration_unit="episodes"))
+    first = algorithm.evaluate()["env_runners"]
+    assert first["num_episodes"] == 3
+    assert algorithm.progress["decisions"] == 0

@@ -1,0 +1,247 @@
+"""What goes wrong in a long run: environments, runners, learners, disks and stores."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from ray import tune
+from ray.rllib.callbacks.callbacks import RLlibCallback
+
+from rllib_lsp import LSP
+
+HANGS_S = 15.0
+
+
+class Faulty(gym.Env):
+    """Counts its steps; does what the file `fault` in its folder says, once, in runner 1."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, context):
+        self._order = context["folder"] / "fault"
+        self._listens = context.worker_index == context.get("worker", 1)
+        self._step = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._step = 0
+        return self._observation(), {}
+
+    def _observation(self):
+        return np.array([self._step, 1.0], np.float32)
+
+    def step(self, action):
+        self._step += 1
+        observation, reward = self._observation(), 0.5
+        match self._fault():
+            case "raises":
+                raise OSError("the robot is gone")
+            case "hangs":
+                time.sleep(10_000)
+            case "dies":
+                os._exit(1)
+            case "NaN":
+                observation[0] = np.nan
+            case "inf":
+                reward = np.inf
+            case "shape":
+                observation = np.zeros(5, np.float32)
+        return observation, reward, False, self._step == 40, {}
+
+    def _fault(self):
+        if not self._listens or not self._order.exists():
+            return None
+        fault = self._order.read_text()
+        if fault != "always":
+            self._order.unlink()
+        return "raises" if fault == "always" else fault
+
+
+def order(folder, fault):
+    (folder / "part").write_text(fault)
+    (folder / "part").rename(folder / "fault")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("orders")
+
+
+@pytest.fixture(scope="module")
+def algorithm(ray_session, folder):
+    """Two remote runners, kept over all faults: each test has to leave it in order."""
+    from tests.rllib.conftest import tiny_config
+
+    config = (
+        tiny_config()
+        .environment(Faulty, env_config={"folder": folder})
+        .env_runners(num_env_runners=2, sample_timeout_s=HANGS_S)
+    )
+    built = config.build_algo()
+    yield built
+    built.stop()
+
+
+def windows_are_whole(replay):
+    """In a window the environment's count goes up by one, or starts again at a first row."""
+    windows = replay.sample(256, 16)
+    count = windows["observation.observation"][..., 0]
+    rises = np.diff(count, axis=1) == 1
+    assert (rises | windows["is_first"][:, 1:]).all()
+    assert (count[windows["is_first"]] == 0).all()
+    assert np.isfinite(windows["reward"]).all()
+
+
+@pytest.mark.parametrize("fault", ["raises", "NaN", "inf", "shape", "dies", "hangs"])
+def test_training_goes_on_when_an_environment(algorithm, folder, fault):
+    algorithm.train()
+    before = algorithm.progress["decisions"]
+    order(folder, fault)
+    begin = time.monotonic()
+    group = algorithm.env_runner_group
+    while (folder / "fault").exists() or group.num_healthy_remote_workers() < 2:
+        algorithm.train()
+        assert time.monotonic() - begin < 120
+    # The other runner has gone on; now this one is back, too.
+    seen = algorithm._next_fragment.copy()
+    while algorithm._next_fragment[1] == seen[1]:
+        result = algorithm.train()
+        assert time.monotonic() - begin < 120
+    assert algorithm.progress["decisions"] > before
+    assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.1)
+    windows_are_whole(algorithm.replay)
+
+
+@pytest.mark.parametrize("runners", [0, 1])
+def test_environments_that_always_fail_end_the_run(build, tiny, tmp_path, runners):
+    config = (
+        tiny()
+        .environment(Faulty, env_config={"folder": tmp_path, "worker": runners})
+        .env_runners(num_env_runners=runners)
+        .fault_tolerance(
+            restart_failed_sub_environments=True, num_consecutive_env_runner_failures_tolerance=3
+        )
+    )
+    order(tmp_path, "always")
+    algorithm = build(config)
+    with pytest.raises(RuntimeError, match=r"failed (in 4 steps|one after the other)"):
+        algorithm.train()
+
+
+class KillsTheLearner(RLlibCallback):
+    """Once, after the third iteration."""
+
+    def on_train_result(self, *, algorithm, result, **kwargs):
+        marker = algorithm.config.env_config["folder"] / "killed"
+        if algorithm.iteration == 3 and not marker.exists():
+            marker.touch()
+            algorithm.learner_group.foreach_learner(lambda _: os._exit(1))
+
+
+def test_a_killed_learner_costs_what_came_after_the_last_checkpoint(ray_session, tiny, tmp_path):
+    config = (
+        tiny()
+        .environment(Faulty, env_config={"folder": tmp_path})
+        .learners(num_learners=1)
+        .callbacks(KillsTheLearner)
+        .debugging(seed=None)
+    )
+    results = tune.Tuner(
+        "LSP",
+        param_space=config,
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path / "results"),
+            stop={"training_iteration": 4},
+            failure_config=tune.FailureConfig(max_failures=1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+            verbose=0,
+        ),
+    ).fit()
+    assert (tmp_path / "killed").exists()
+    assert not results.errors
+    (result,) = results
+    assert result.metrics["training_iteration"] == 4
+    history = result.metrics_dataframe["replay/rows"].tolist()
+    # The replay goes on from the checkpoint of the second or third iteration, not from nothing.
+    assert history == sorted(history)
+    assert history[-1] >= 800
+
+
+def test_a_full_disk_spoils_no_checkpoint_and_no_training(build, tiny, tmp_path):
+    algorithm = build(tiny())
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "saved")
+    kept = len(algorithm.replay)
+    algorithm.train()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: write() fails, as it does where no space is left.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            algorithm.save_to_path(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["saved"]
+    restored = LSP.from_checkpoint(path)
+    assert len(restored.replay) == kept
+    restored.stop()
+    algorithm.train()
+    algorithm.save_to_path(path)
+    assert np.load(tmp_path / "saved" / "replay" / "reward.npy").shape == (len(algorithm.replay),)
+
+
+SMALL_STORE = """
+import gymnasium as gym
+import numpy as np
+import ray
+from rllib_lsp import LSPConfig
+
+class Pictures(gym.Env):
+    observation_space = gym.spaces.Box(0, 255, (128, 128, 12), np.uint8)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    step_number = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.picture = self.np_random.integers(0, 255, (128, 128, 12), np.uint8)
+        return self.picture, {}
+
+    def step(self, action):
+        self.step_number += 1
+        return self.picture, 0.0, False, self.step_number % 50 == 0, {}
+
+ray.init(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
+config = (
+    LSPConfig()
+    .environment(Pictures)
+    .env_runners(num_env_runners=1, rollout_fragment_length=150)
+    .training(size="tiny", batch_size=2, batch_length=8, training_ratio=0.1, replay_capacity=2000)
+    .training(behaviour={"starts": 8, "horizon": 10}, learning_starts=600)
+    .reporting(min_sample_timesteps_per_iteration=600)
+)
+algorithm = config.build_algo()
+# 29 MB a fragment; while the driver is busy elsewhere, answers pile up in the store.
+algorithm._remote.ask(algorithm._request())
+filler = [ray.put(np.random.bytes(20_000_000)) for _ in range(3)]
+algorithm.train()
+print(algorithm.progress["decisions"], algorithm.replay.nbytes / 1e6)
+"""
+
+
+def test_rows_arrive_through_a_store_that_is_too_small_for_them(tmp_path):
+    """Rows of 197 kB in fragments of 29 MB, beside other things: Ray moves them to the disk."""
+    script = tmp_path / "small_store.py"
+    script.write_text(SMALL_STORE)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    decisions, megabytes = map(float, done.stdout.split()[-2:])
+    assert decisions >= 600
+    assert megabytes > 100
