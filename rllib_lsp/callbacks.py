@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,14 @@ class TaskMetrics(RLlibCallback):
         **kwargs: Any,
     ) -> None:
         window = env_runner.config.metrics_num_episodes_for_smoothing
-        for key, value in episode.get_infos(-1).items():
-            # "frames" counts those of the last decision only.
-            if key != "frames" and _is_number(value):
-                metrics_logger.log_value(("info", key), float(value), window=window)
+        for key, value in numbers_of(episode.get_infos(-1)).items():
+            metrics_logger.log_value(("info", key), value, window=window)
+
+
+def numbers_of(info: Mapping[str, Any]) -> dict[str, float]:
+    """What an episode's last ``info`` says in numbers."""
+    # "frames" counts those of the last decision only.
+    return {k: float(v) for k, v in info.items() if k != "frames" and _is_number(v)}
 
 
 def _is_number(value: Any) -> bool:

@@ -128,15 +128,22 @@ def _settable(default: AlgorithmConfig, key: str) -> str:
 
 
 def _check_type(where: str, key: str, value: Any, default: Any) -> None:
-    is_flag = isinstance(default, bool) and not isinstance(value, bool | None)
-    is_text = (
-        type(default) in (int, float) and isinstance(value, str) and value not in ("auto", "inf")
-    )
-    if is_flag or is_text:
-        wanted = "true or false" if is_flag else "a number"
+    no_flag = isinstance(default, bool) and not isinstance(value, bool | None)
+    no_number = type(default) in (int, float) and not _may_be_number(value)
+    if no_flag or no_number:
+        wanted = "true or false" if no_flag else "a number"
+        quoted = " without quotes" if isinstance(value, str) else ""
         raise InputError(
-            f"{where}: `{key}: {value!r}` wants {wanted}, e.g. `{key}: {str(default).lower()}`."
+            f"{where}: `{key}: {value!r}` wants {wanted}{quoted}, e.g. "
+            f"`{key}: {str(default).lower()}`."
         )
+
+
+def _may_be_number(value: Any) -> bool:
+    """True for a number, a schedule ``[[step, value], ...]``, ``auto``, and null."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(point, list) for point in value)
+    return value is None or value in ("auto", "inf") or type(value) in (int, float)
 
 
 def _build(

@@ -12,11 +12,13 @@ from rllib_lsp.cli.messages import InputError, did_you_mean, first_paragraph
 
 
 def check_env(env: Any, where: str) -> None:
-    """Registers or finds an environment id.
+    """Registers or finds an environment id; a class, which only Python can give, is one itself.
 
     Raises:
         InputError: not a string, or neither registered, nor a class path, nor a gymnasium id.
     """
+    if isinstance(env, type):
+        return
     if not isinstance(env, str):
         raise InputError(
             f"{where}: `env` is {env!r}, but wants a name, e.g. `env: CartPole-v1`, "

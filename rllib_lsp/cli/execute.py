@@ -15,6 +15,7 @@ from rllib_lsp.cli.algorithm import missing_resources
 from rllib_lsp.cli.experiment import Experiment
 from rllib_lsp.cli.messages import InputError, warn
 from rllib_lsp.cli.options import Options
+from rllib_lsp.cli.scheduler import build
 from rllib_lsp.cli.search_space import samples, space_of, to_tune
 from rllib_lsp.plots.results import number
 
@@ -62,7 +63,7 @@ def quieten(verbose: bool) -> None:
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     warnings.simplefilter("ignore")
     importlib.import_module("ray.rllib")  # which sets its logger's level when first imported
-    for name in ("ray.rllib", "ray.tune"):
+    for name in ("ray.rllib", "ray.tune", "ray._common"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -86,6 +87,7 @@ def run_experiment(experiment: Experiment, options: Options, *, resume: bool) ->
             name=experiment.name,
             config=to_tune(experiment.config),
             num_samples=experiment.num_samples,
+            scheduler=build(experiment.scheduler) if experiment.scheduler else None,
             storage_path=experiment.storage_path,
             checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint_config),
             max_failures=experiment.max_failures,

@@ -13,7 +13,8 @@ from rllib_lsp.cli.document import Document
 from rllib_lsp.cli.environment import check_env
 from rllib_lsp.cli.messages import InputError, did_you_mean
 from rllib_lsp.cli.options import absolute_storage
-from rllib_lsp.cli.stop import check_stop
+from rllib_lsp.cli.scheduler import check_scheduler
+from rllib_lsp.cli.stop import check_stop, reported_key
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
@@ -25,6 +26,7 @@ KEYS = (
     "config",
     "num_samples",
     "checkpoint_config",
+    "scheduler",
     "storage_path",
     "local_dir",
     "max_failures",
@@ -60,6 +62,7 @@ class Experiment:
     config: dict[str, Any]
     stop: dict[str, float]
     num_samples: int
+    scheduler: dict[str, Any] | None
     checkpoint_config: dict[str, Any]
     storage_path: str
     max_failures: int
@@ -105,6 +108,9 @@ def _check_experiment(document: Document, name: Any, spec: Any) -> Experiment:
         config=_check_config(document, name, spec, algorithm),
         stop=check_stop(document, (name, "stop"), spec.get("stop") or {}),
         num_samples=_number(document, name, spec, "num_samples", int, least=1) or 1,
+        scheduler=check_scheduler(
+            document, (name, "scheduler"), spec.get("scheduler"), algorithm.get_default_config()
+        ),
         checkpoint_config=_check_checkpoint_config(document, name, spec),
         storage_path=_storage(document, name, spec),
         max_failures=_number(document, name, spec, "max_failures", int, least=-1) or 0,
@@ -163,6 +169,10 @@ def _check_checkpoint_config(document: Document, name: Any, spec: dict[str, Any]
     from ray.tune import CheckpointConfig
 
     checked = {"checkpoint_at_end": True, **given}
+    score = checked.get("checkpoint_score_attribute")
+    if score is not None:
+        where = document.where(name, "checkpoint_config", "checkpoint_score_attribute")
+        checked["checkpoint_score_attribute"] = reported_key(where, str(score))
     try:
         CheckpointConfig(**checked)
     except (ValueError, TypeError) as error:

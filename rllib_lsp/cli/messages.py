@@ -48,3 +48,10 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def examples(*commands: str) -> str:
+    """The end of a help page: commands to copy, each on a line of its own."""
+    # Typer would read `[...]` as a style.
+    lines = [command.replace("[", "\\[") for command in commands]
+    return "\n  ".join(["[bold]Examples[/bold]", *lines])

@@ -1,4 +1,4 @@
-"""The options that ``rllib train`` and ``rllib train file`` share, declared once."""
+"""The options that ``rllib train``, ``train file`` and ``example run`` share, declared once."""
 
 from __future__ import annotations
 
@@ -12,56 +12,89 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+EXPERIMENT = "Experiment"
+SEARCH = "Several trials"
+CHECKPOINTS = "Checkpoints"
+RAY = "Ray"
+
+
+def option(help_text: str, group: str, *names: str, **kwargs: Any) -> Any:
+    """One option of a group, as typer takes it."""
+    return typer.Option(*names, help=help_text, rich_help_panel=group, **kwargs)
+
 
 @dataclass(frozen=True)
 class Options:
     """Command-line options of a training run; ``None`` means not given."""
 
-    env: Annotated[str | None, typer.Option(help="Environment; replaces the file's.")] = None
+    env: Annotated[
+        str | None, option("Environment; replaces the file's.", EXPERIMENT, "--env", "-e")
+    ] = None
     stop: Annotated[
-        list[str],
-        typer.Option(help="Stop criterion, KEY=VALUE or JSON. Repeatable."),
+        list[str], option("Stop at this result, KEY=NUMBER or JSON. Repeatable.", EXPERIMENT)
     ] = field(default_factory=list)
     overrides: Annotated[
         list[str],
-        typer.Option(
-            "--set",
-            help="Config override, KEY=VALUE; nested keys as a.b or a/b. Repeatable.",
-        ),
+        option("Config override, KEY=VALUE; nested: a.b=1. Repeatable.", EXPERIMENT, "--set"),
     ] = field(default_factory=list)
-    seed: Annotated[int | None, typer.Option(help="Random seed (config key `seed`).")] = None
-    num_samples: Annotated[
-        int | None, typer.Option(min=1, help="Trials per point of the search space.")
-    ] = None
+    seed: Annotated[int | None, option("Random seed (config key seed).", EXPERIMENT)] = None
     experiment_name: Annotated[
-        str | None, typer.Option(help="Name of the experiment's directory.")
+        str | None, option("Name of the experiment's directory.", EXPERIMENT)
     ] = None
     storage_path: Annotated[
-        str | None, typer.Option("--storage-path", "--storage-dir", help="Where results go.")
+        str | None,
+        option(
+            "Where results go; default ~/ray_results.",
+            EXPERIMENT,
+            "--storage-path",
+            "--storage-dir",
+            "--local-dir",
+        ),
     ] = None
+    dry_run: Annotated[
+        bool, option("Check everything, train nothing.", EXPERIMENT, "--dry-run")
+    ] = False
+    num_samples: Annotated[
+        int | None, option("Trials per point of the search space; default 1.", SEARCH, min=1)
+    ] = None
+    scheduler: Annotated[
+        str | None, option("Which trials go on: asha, hyperband, pbt, ...; default fifo.", SEARCH)
+    ] = None
+    scheduler_config: Annotated[
+        str, option("The scheduler's arguments as JSON, e.g. '{\"max_t\": 50}'.", SEARCH)
+    ] = "{}"
     checkpoint_freq: Annotated[
-        int | None, typer.Option(min=0, help="Checkpoint every N iterations; 0: never.")
+        int | None, option("Checkpoint every N iterations; default 0: never.", CHECKPOINTS, min=0)
     ] = None
     checkpoint_at_end: Annotated[
         bool | None,
-        typer.Option(
-            "--checkpoint-at-end/--no-checkpoint-at-end", help="Checkpoint at the end (default)."
+        option(
+            "Checkpoint at the end; default: yes.",
+            CHECKPOINTS,
+            "--checkpoint-at-end/--no-checkpoint-at-end",
         ),
     ] = None
+    keep_checkpoints_num: Annotated[
+        int | None, option("Keep only N checkpoints of a trial; default: all.", CHECKPOINTS, min=1)
+    ] = None
+    checkpoint_score_attr: Annotated[
+        str | None,
+        option("Keep those highest in this result; with min- before it, lowest.", CHECKPOINTS),
+    ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the experiment from its checkpoints.")
+        bool, option("Continue the experiment from its checkpoints.", CHECKPOINTS, "--resume")
     ] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, train nothing.")] = (
-        False
-    )
+    restore: Annotated[
+        str | None, option("Start a new experiment from this checkpoint.", CHECKPOINTS)
+    ] = None
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show Ray's and Tune's own output too.")
+        bool, option("Show Ray's and Tune's own output too.", RAY, "--verbose", "-v")
     ] = False
-    ray_address: Annotated[str | None, typer.Option(help="Ray cluster to join.")] = None
-    ray_num_cpus: Annotated[int | None, typer.Option(min=1, help="CPUs Ray may use.")] = None
-    ray_num_gpus: Annotated[int | None, typer.Option(min=0, help="GPUs Ray may use.")] = None
+    ray_address: Annotated[str | None, option("Ray cluster to join.", RAY)] = None
+    ray_num_cpus: Annotated[int | None, option("CPUs Ray may use.", RAY, min=1)] = None
+    ray_num_gpus: Annotated[int | None, option("GPUs Ray may use.", RAY, min=0)] = None
     ray_object_store_memory: Annotated[
-        int | None, typer.Option(min=1, help="Bytes of Ray's object store.")
+        int | None, option("Bytes of Ray's object store.", RAY, min=1)
     ] = None
 
 

@@ -57,11 +57,20 @@ class Progress(Callback):
         seen = self._seen.setdefault(trial.trial_id, _Seen(now, result))
         seen.count += 1
         eta = self._seconds_left(seen, result, now)
-        name = f"{trial} | " if len(trials) > 1 else ""
+        name = f"{label(trial)} | " if len(trials) > 1 else ""
         if "transfer_table" in result:
             typer.echo(result["transfer_table"])
         typer.echo(name + progress_line(result, None if result.get("done") else eta))
         self._warn_of_missing(seen, result)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Tune's hook."""
+        if len(trials) > 1:
+            # Its status is set after this call.
+            done = sum(t.is_finished() or t is trial for t in trials)
+            typer.echo(f"{label(trial)} | done, {done} of {len(trials)} trials")
 
     def _seconds_left(self, seen: _Seen, result: Mapping[str, Any], now: float) -> float | None:
         left = [self._ends_at - now] if self._ends_at is not None else []
@@ -86,6 +95,11 @@ class Progress(Callback):
                     f"stop key `{key}` has not been reported in {seen.count} results; "
                     "if it never is, it will not stop the run."
                 )
+
+
+def label(trial: Trial) -> str:
+    """A trial among others: its number and what its config has of its own, ``0 lr=0.001``."""
+    return (trial.experiment_tag or str(trial)).replace("_", " ", 1)
 
 
 def progress_line(result: Mapping[str, Any], seconds_left: float | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rllib_lsp.cli.document import Document, KeyPath
@@ -30,13 +30,14 @@ def check(document: Document, path: KeyPath, value: Any) -> None:
         raise InputError(
             f"{where}: `{kind}: {value[kind]}` wants two numbers, low and high, e.g. [0.1, 0.9]."
         )
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            check(document, (*path, key), inner)
+    for key, inner in _children(value):
+        check(document, (*path, key), inner)
 
 
 def alternatives(value: Any) -> list[Any]:
     """The values a search space can take (of a range: its ends); a plain value is its own."""
+    if _is_tunes(value):
+        return [value.sample()]
     kind = space_of(value)
     return [value] if kind is None else list(value[kind])
 
@@ -56,9 +57,28 @@ def to_tune(value: Any) -> Any:
         return getattr(tune, kind)(value[kind])
     if kind is not None:
         return getattr(tune, kind)(*value[kind])
+    return _mapped(to_tune, value)
+
+
+def _is_tunes(value: Any) -> bool:
+    """Whether this is an object of Tune's own, such as ``tune.uniform(0, 1)`` in Python."""
+    from ray.tune.search.sample import Domain
+
+    return isinstance(value, Domain)
+
+
+def _children(value: Any) -> list[tuple[Any, Any]]:
+    """The (key, value) pairs of a dict or list; none of anything else."""
     if isinstance(value, dict):
-        return {key: to_tune(inner) for key, inner in value.items()}
-    return value
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """The same dict or list with each of its values changed; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: change(inner) for key, inner in value.items()}
+    return [change(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _is_range(ends: Any) -> bool:
@@ -69,13 +89,11 @@ def _is_range(ends: Any) -> bool:
 def _longest(value: Any) -> int:
     if space_of(value) is not None:
         return len(alternatives(value))
-    return max((_longest(v) for v in value.values()), default=1) if isinstance(value, dict) else 1
+    return max((_longest(inner) for _, inner in _children(value)), default=1)
 
 
 def _pick(value: Any, index: int) -> Any:
-    if space_of(value) is not None:
+    if space_of(value) is not None or _is_tunes(value):
         choices = alternatives(value)
         return choices[index % len(choices)]
-    if isinstance(value, dict):
-        return {key: _pick(inner, index) for key, inner in value.items()}
-    return value
+    return _mapped(lambda inner: _pick(inner, index), value)

@@ -80,21 +80,33 @@ def _flat(stop: dict[Any, Any], prefix: KeyPath) -> list[tuple[KeyPath, Any]]:
     return leaves
 
 
-def _criterion(where: str, key: str, value: Any) -> tuple[str, float]:
+def reported_key(where: str, key: str) -> str:
+    """Today's name of a key of a result, an old one translated with a warning.
+
+    Raises:
+        InputError: no result has the key.
+    """
     if key in OLD_NAMES:
-        warn(f"{where}: stop key `{key}` is now `{OLD_NAMES[key]}`.")
+        warn(f"{where}: result key `{key}` is now `{OLD_NAMES[key]}`.")
         key = OLD_NAMES[key]
+    if not _is_reported(key):
+        raise InputError(
+            f"{where}: no result has the key `{key}`."
+            f"{did_you_mean(key, (*TOP_LEVEL, *WELL_KNOWN)) or _leaf_hint(key)} "
+            f"Common keys: {', '.join(TOP_LEVEL[:3])}, {WELL_KNOWN[0]}."
+        )
+    return key
+
+
+def _criterion(where: str, key: str, value: Any) -> tuple[str, float]:
     if type(value) not in (int, float):
         raise InputError(
             f"{where}: stop key `{key}` is {value!r}, but wants a number, e.g. `{key}: 100`."
         )
-    if not _is_reported(key):
-        raise InputError(
-            f"{where}: no result has the key `{key}` (stop: {value}), the run would never stop."
-            f"{did_you_mean(key, (*TOP_LEVEL, *WELL_KNOWN)) or _leaf_hint(key)} "
-            f"Common keys: {', '.join(TOP_LEVEL[:3])}, {WELL_KNOWN[0]}."
-        )
-    return key, value
+    try:
+        return reported_key(where, key), value
+    except InputError as error:
+        raise InputError(f"{error} With it in `stop` the run would never stop.") from None
 
 
 def _is_reported(key: str) -> bool:

@@ -6,32 +6,47 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rllib_lsp.cli.document import Document, KeyPath, load, parse_value
-from rllib_lsp.cli.messages import InputError, one_paragraph_errors, warn
-from rllib_lsp.cli.options import Options, takes_options
+from rllib_lsp.cli import overrides, python_file
+from rllib_lsp.cli.document import Document, load, parse_value
+from rllib_lsp.cli.messages import InputError, examples, one_paragraph_errors, warn
+from rllib_lsp.cli.options import EXPERIMENT, Options, option, takes_options
 
 if TYPE_CHECKING:
     from rllib_lsp.cli.experiment import Experiment
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "rllib train --run PPO --env CartPole-v1 --stop training_iteration=20",
+        "rllib train --run LSP --env dm_control/walker-walk-v0 --set size=small --dry-run",
+        "rllib train --run SAC --env Pendulum-v1 --set 'lr={grid_search: [1e-4, 1e-3]}'",
+        "rllib train file my-experiment.yaml      (see: rllib train file --help)",
+    ),
+)
 @takes_options
 def train(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Option("--run", "--algo", help="Algorithm, e.g. PPO or LSP.")
+        str | None,
+        option("Algorithm, e.g. PPO or LSP.", EXPERIMENT, "--run", "--algo", "-r", "-a"),
     ] = None,
-    config: Annotated[str, typer.Option(help="Config as JSON or YAML.")] = "{}",
+    config: Annotated[str, option("Config as JSON or YAML.", EXPERIMENT, "--config", "-c")] = "{}",
     *,
     options: Options,
 ) -> None:
-    """Train: `rllib train file X.yaml`, or `rllib train --run PPO --env CartPole-v1`."""
+    """Train: `rllib train file X.yaml`, or `rllib train --run PPO --env CartPole-v1`.
+
+    Every result prints a line; the end names the learning curve, the
+    checkpoint, and the command that continues. Ctrl-C ends in order, with a
+    checkpoint.
+    """
     with one_paragraph_errors():
         if context.invoked_subcommand:
             if run or config != "{}" or options != Options():
@@ -44,30 +59,54 @@ def train(
             )
         spec = {"run": run, "config": parse_value(config, "--config")}
         name = options.experiment_name or f"{run}-{options.env}".replace("/", "-")
-        _train(Document("command line", {name: spec}), options)
+        train_document(Document("command line", {name: spec}), options)
 
 
-@app.command("file")
+@app.command(
+    "file",
+    epilog=examples(
+        "rllib train file my-experiment.yaml --dry-run",
+        "rllib train file my-experiment.yaml --set lr=3e-4 --set planner.candidates=32",
+        "rllib train file my-experiment.yaml --stop env_runners/episode_return_mean=200",
+        "rllib train file my-experiment.yaml --resume --stop time_total_s=3600",
+        "rllib train file my-experiment.yaml --num-samples 8 --scheduler asha",
+        "rllib train file my_experiment.py       (defines config, and stop if it is to end)",
+    ),
+)
 @takes_options
 def train_file(
-    path: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Experiments in YAML.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Experiments in YAML, or one in Python (.py).")
+    ],
     *,
     options: Options,
 ) -> None:
-    """Train the experiments of a YAML file, one after the other."""
+    """Train the experiments of a file, one after the other.
+
+    An experiment has run, env, stop, config; and where wanted num_samples,
+    scheduler, checkpoint_config, storage_path, max_failures, time_budget_s,
+    restore. Any value in config may be a search space, {grid_search: \\[...]},
+    {choice: \\[...]}, {uniform: \\[low, high]}, and so on.
+    """
     with one_paragraph_errors():
-        document = load(path)
-        _rename(document, options.experiment_name)
-        _train(document, options)
+        document = python_file.load(path, options) if path.suffix == ".py" else load(path)
+        overrides.rename(document, options.experiment_name)
+        train_document(document, options)
 
 
-def _train(document: Document, options: Options) -> None:
+def train_document(document: Document, options: Options) -> None:
+    """Checks all experiments of a document, then trains them one after the other.
+
+    Raises:
+        InputError: what is wrong with them.
+        typer.Exit: 1 if a trial failed, 130 after Ctrl-C or SIGTERM.
+    """
     from rllib_lsp.cli.algorithm_config import describe
     from rllib_lsp.cli.execute import quieten, ray_session
     from rllib_lsp.cli.experiment import check_experiments
 
     quieten(options.verbose)
-    _apply(options, document)
+    overrides.apply(options, document)
     experiments = check_experiments(document)
     for experiment in experiments:
         _announce(experiment)
@@ -109,78 +148,10 @@ def _run_all(experiments: list[Experiment], options: Options) -> None:
         raise typer.Exit(code)
 
 
-def _apply(options: Options, document: Document) -> None:
-    """Writes the options into every experiment of the document, as if they stood in the file."""
-    if not isinstance(document.data, dict):
-        return
-    changes = _changes(options)
-    for name, spec in document.data.items():
-        if not isinstance(spec, dict):
-            continue
-        if options.env is not None and isinstance(spec.get("config"), dict):
-            spec["config"].pop("env", None)
-        for path, value, place in changes:
-            document.set((name, *path), value, place)
-
-
-def _changes(options: Options) -> list[tuple[KeyPath, Any, str]]:
-    single: list[tuple[KeyPath, Any, str]] = [
-        (("env",), options.env, "--env"),
-        (("config", "seed"), options.seed, "--seed"),
-        (("num_samples",), options.num_samples, "--num-samples"),
-        (("storage_path",), options.storage_path, "--storage-path"),
-        (
-            ("checkpoint_config", "checkpoint_frequency"),
-            options.checkpoint_freq,
-            "--checkpoint-freq",
-        ),
-        (
-            ("checkpoint_config", "checkpoint_at_end"),
-            options.checkpoint_at_end,
-            "--checkpoint-at-end",
-        ),
-    ]
-    changes = [change for change in single if change[1] is not None]
-    for text in options.stop:
-        # A stop key keeps its slashes: it is the name of a result, not a path.
-        changes += [(("stop", key), value, "--stop") for key, value in _pairs(text, "--stop")]
-    for text in options.overrides:
-        for key, value in _pairs(text, "--set"):
-            path = tuple(str(key).replace("/", ".").split("."))
-            changes.append((("config", *path), value, f"--set {key}"))
-    return changes
-
-
-def _pairs(text: str, place: str) -> list[tuple[Any, Any]]:
-    """``KEY=VALUE`` or a JSON object, as pairs.
-
-    Raises:
-        InputError: neither.
-    """
-    if text.lstrip().startswith("{"):
-        return list(parse_value(text, place).items())
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise InputError(f"{place} {text}: wants KEY=VALUE, e.g. `{place} {text or 'key'}=1`.")
-    return [(key.strip(), parse_value(value, f"{place} {key}"))]
-
-
-def _rename(document: Document, name: str | None) -> None:
-    if name is None or not isinstance(document.data, dict):
-        return
-    if len(document.data) != 1:
-        raise InputError(
-            f"--experiment-name {name}: {document.name} holds {len(document.data)} experiments. "
-            "Rename them in the file."
-        )
-    (old,) = document.data
-    document.data[name] = document.data.pop(old)
-    document.places = {(name, *path[1:]): place for path, place in document.places.items()}
-
-
 def _announce(experiment: Experiment) -> None:
+    env = experiment.config["env"]
     typer.echo(
-        f"{experiment.name}: {experiment.run} on {experiment.config['env']}, "
+        f"{experiment.name}: {experiment.run} on {getattr(env, '__name__', env)}, "
         f"results in {experiment.path}"
     )
     if not experiment.stop and experiment.time_budget_s is None:

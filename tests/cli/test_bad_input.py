@@ -81,6 +81,102 @@ BAD_FILES = {
     "number": (TINY + "  num_samples: 0\n", ["bad.yaml:14", "`num_samples` is 0", "at least 1"]),
     "restore": (TINY + "  restore: nowhere\n", ["bad.yaml:14", "nowhere", "checkpoint_00000N"]),
     "env twice": (TINY + "    env: Acrobot-v1\n", ["bad.yaml:14", "bad.yaml:3", "Keep one"]),
+    "number in quotes": (
+        TINY.replace("lr: 1e-3", 'lr: "1e-4"'),
+        ["bad.yaml:11", "`lr: '1e-4'`", "a number without quotes", "`lr: 5e-05`"],
+    ),
+    "list for a number": (TINY + "    gamma: [1]\n", ["bad.yaml:14", "`gamma: [1]`", "a number"]),
+    "flag for a number": (TINY + "    gamma: true\n", ["bad.yaml:14", "`gamma: True`", "a number"]),
+    "flag in quotes": (
+        TINY + '    use_gae: "true"\n',
+        ["bad.yaml:14", "`use_gae: 'true'`", "true or false without quotes"],
+    ),
+    "search space in a list": (
+        TINY + "    model_config:\n      fcnet_hiddens: [{grid_search: 8}, 8]\n",
+        ["bad.yaml:15", "grid_search: 8", "wants a list"],
+    ),
+    "value in a list of a grid": (
+        TINY + "    lambda: {grid_search: [0.9, '0.5']}\n",
+        ["bad.yaml:14", "`lambda: '0.5'`", "a number without quotes"],
+    ),
+    "checkpoint score": (
+        TINY + "  checkpoint_config: {checkpoint_score_attribute: returns}\n",
+        ["bad.yaml:14", "`returns`", "no result has the key"],
+    ),
+    **{
+        f"scheduler, {name}": (f"{TINY}  scheduler:\n    {lines}\n", parts)
+        for name, lines, parts in (
+            ("name", "type: ashha", ["bad.yaml:15", "`ashha`", "Did you mean `asha`?"]),
+            ("no name", "max_t: 3", ["bad.yaml:14", "{'max_t': 3}", "{type: asha"]),
+            ("number", "3", ["bad.yaml:14", "`scheduler` is 3", "{type: asha"]),
+            (
+                "argument",
+                "type: asha\n    maxt: 3",
+                ["bad.yaml:16", "no argument `maxt`", "Did you mean `max_t`?"],
+            ),
+            (
+                "metric",
+                "type: asha\n    metric: episode_return_mean",
+                ["bad.yaml:16", "Did you mean `env_runners/episode_return_mean`?"],
+            ),
+            ("mode", "type: asha\n    mode: most", ["bad.yaml:16", "'most'", "'min' or 'max'"]),
+            (
+                "value",
+                "type: asha\n    max_t: 1\n    grace_period: 5",
+                ["bad.yaml:1", "grace_period must be <= max_t"],
+            ),
+            ("nothing to mutate", "type: pbt", ["bad.yaml:15", "`pbt`", "hyperparam_mutations"]),
+            (
+                "mutation",
+                "type: pbt\n    hyperparam_mutations:\n      lrr: [1, 2]",
+                ["bad.yaml:17", "`lrr`", "Did you mean `lr`?"],
+            ),
+            (
+                "space of a mutation",
+                "type: pbt\n    hyperparam_mutations:\n      lr: {uniform: 3}",
+                ["bad.yaml:17", "uniform: 3", "two numbers"],
+            ),
+        )
+    },
+}
+
+LSP = """bad:
+  run: LSP
+  env: dm_control/cartpole-swingup-v0
+  stop: {training_iteration: 1}
+  config:
+    size: tiny
+"""
+BAD_LSP = {
+    "number in quotes": (
+        '    planner:\n      iterations: 2\n      candidates: "64"\n',
+        ["bad.yaml:9", "planner.candidates = '64'", "type int"],
+    ),
+    "unknown option": (
+        "    planner:\n      iterations: 2\n      candidats: 64\n",
+        ["bad.yaml:9", "planner.candidats", "did you mean 'candidates'?"],
+    ),
+    "flag": (
+        "    skills:\n      learn_prior: 1\n",
+        ["bad.yaml:8", "skills.learn_prior = 1", "type bool"],
+    ),
+    "list": (
+        "    behaviour:\n      horizon: 5\n      lambda_: [0.9]\n",
+        ["bad.yaml:9", "behaviour.lambda_ = [0.9]", "type float"],
+    ),
+    "range": (
+        "    planner: {candidates: 8,\n              elites: 9}\n",
+        ["bad.yaml:8", "elites"],
+    ),
+    "learning rate": (
+        "    learning_rates:\n      policy: fast\n",
+        ["bad.yaml:8", "learning_rates.policy = 'fast'", "a number above 0"],
+    ),
+    "one value of a grid": (
+        "    planner:\n      candidates: {grid_search: [8, 0.5]}\n",
+        ["bad.yaml:8", "planner.candidates = 0.5", "type int"],
+    ),
+    "group": ("    planner: cem\n", ["bad.yaml:7", "planner = 'cem'", "dict of options"]),
 }
 
 
@@ -88,6 +184,13 @@ BAD_FILES = {
 def test_bad_file(rllib, tmp_path, text, parts):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
+    assert_one_paragraph(rllib("train", "file", path, "--dry-run"), parts)
+
+
+@pytest.mark.parametrize(("lines", "parts"), BAD_LSP.values(), ids=BAD_LSP)
+def test_bad_option_of_a_group(rllib, tmp_path, lines, parts):
+    path = tmp_path / "bad.yaml"
+    path.write_text(LSP + lines)
     assert_one_paragraph(rllib("train", "file", path, "--dry-run"), parts)
 
 
@@ -99,6 +202,15 @@ def test_bad_file(rllib, tmp_path, text, parts):
         (["--set", "lr.x=1"], ["--set lr.x", "`tiny.config.lr` is 0.001"]),
         (["--stop", "{training_iter: 3}"], ["--stop", "Did you mean `training_iteration`"]),
         (["--env", "CartPoel-v1"], ["--env", "Did you mean `CartPole-v1`?"]),
+        (["--restore", "nowhere"], ["--restore", "nowhere", "checkpoint_00000N"]),
+        (["--checkpoint-score-attr", "min-returns"], ["--checkpoint-score-attr", "`returns`"]),
+        (["--scheduler", "ashha"], ["--scheduler", "Did you mean `asha`?"]),
+        (["--scheduler", "asha", "--scheduler-config", "{maxt: 3}"], ["--scheduler", "`max_t`?"]),
+        (["--scheduler-config", "{max_t: 3}"], ["--scheduler-config", "name the scheduler"]),
+        (["--scheduler-config", "3"], ["--scheduler-config 3", "with keys"]),
+        (["--local-mode"], ["--local-mode", "no local mode any more", "num_env_runners=0"]),
+        (["--framework=tf2"], ["--framework=tf2", "written in torch"]),
+        (["--resources-per-trial", "{}"], ["--resources-per-trial", "num_gpus_per_learner"]),
     ],
 )
 def test_bad_option(rllib, tiny_yaml, options, parts):
@@ -109,6 +221,7 @@ def test_bad_option(rllib, tiny_yaml, options, parts):
     ("arguments", "parts"),
     [
         (["--env", "CartPole-v1"], ["no algorithm", "rllib train --run PPO"]),
+        (["--run", "PPO", "--env", "CartPole-v1", "--no-local-mode"], ["--set num_env_runners=0"]),
         (["--run", "SACC", "--env", "CartPole-v1"], ["`SACC`", "Did you mean `SAC`?"]),
         (["--run", "PPO"], ["has no `env`", "--env"]),
         (["--run", "PPO", "--env", "x", "--config", "{"], ["--config", "not valid YAML"]),
@@ -132,6 +245,7 @@ def assert_one_paragraph(result, parts):
     ("old", "new"),
     [
         ("num_workers", "num_env_runners"),
+        ("sgd_minibatch_size", "minibatch_size"),
         ("num_sgd_iter", "num_epochs"),
         ("episode_reward_mean", "env_runners/episode_return_mean"),
     ],
@@ -148,3 +262,32 @@ def test_old_names_are_translated(rllib, tmp_path, old, new):
 def test_help_does_not_import_ray():
     code = "import sys, rllib_lsp.cli.app; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "env"), [("SAC", "Pendulum-v1"), ("DQN", "CartPole-v1"), ("DreamerV3", "CartPole-v1")]
+)
+def test_rllibs_own_algorithms_are_known_by_name(rllib, run, env):
+    stop = ("--stop", "training_iteration=1")
+    result = rllib(
+        "train", "--run", run, "--env", env, *stop, "--set", "num_workers=0", "--dry-run"
+    )
+    assert result.exit_code == 0, result.output
+    assert f"{run}-{env}: {run} on {env}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["train"],
+        ["train", "file"],
+        ["evaluate"],
+        ["example", "list"],
+        ["example", "get"],
+        ["example", "run"],
+    ],
+)
+def test_help_ends_with_examples_that_are_commands(rllib, command):
+    shown = rllib(*command, "--help").stdout.split("Examples")[1]
+    assert f"rllib {' '.join(command)}".strip() in shown

@@ -1,0 +1,164 @@
+"""Episodes of a checkpoint's agent, one after the other, each from a seed of its own.
+
+The algorithm's own env runner acts, alone: without learner, replay, or a Ray to start. So any
+algorithm acts here just as in its evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from rllib_lsp.callbacks import numbers_of
+from rllib_lsp.cli.checkpoint import Checkpoint
+from rllib_lsp.cli.messages import InputError, first_paragraph
+
+if TYPE_CHECKING:
+    Draw = Callable[[Any], None]
+
+CONNECTORS = ("env_to_module_connector", "module_to_env_connector")
+
+
+@dataclass(frozen=True)
+class Played:
+    """One episode of T decisions; observations and actions may be dicts of arrays.
+
+    Observations are (T + 1, ...), the last one that of the end; actions (T, ...), as the
+    environment got them from the agent; rewards (T,).
+    """
+
+    seed: int
+    observations: Any
+    actions: Any
+    rewards: np.ndarray
+    terminated: bool
+    truncated: bool
+    info: dict[str, float]
+
+    @property
+    def returned(self) -> float:
+        """The sum of the rewards."""
+        return float(self.rewards.sum())
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return len(self.rewards)
+
+
+class Watched(gymnasium.Wrapper):
+    """Begins each episode from the seed it is told, and shows what its runner does not."""
+
+    def __init__(self, env: gymnasium.Env, draw: Draw | None):
+        super().__init__(env)
+        self.seed = 0
+        self.info: dict[str, Any] = {}
+        self._draw = draw
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=self.seed, options=options)
+        self._show()
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, self.info = self.env.step(action)
+        self._show()
+        return observation, reward, terminated, truncated, self.info
+
+    def _show(self) -> None:
+        if self._draw is not None:
+            self._draw(self.env.render())
+
+
+def evaluation_config(
+    trained: AlgorithmConfig, overrides: dict[str, Any], render_mode: str | None
+) -> AlgorithmConfig:
+    """What the algorithm evaluates with, for one environment in this process."""
+    config = trained.copy(copy_frozen=False).get_evaluation_config_object()
+    config.update_from_dict(overrides)
+    config.env_runners(
+        num_env_runners=0,
+        num_envs_per_env_runner=1,
+        gym_env_vectorize_mode="sync",
+        create_env_on_local_worker=True,
+    )
+    # An error of the environment is to be seen, not to be survived.
+    config.fault_tolerance(restart_failed_sub_environments=False)
+    if render_mode is not None:
+        config.env_config = {**config.env_config, "render_mode": render_mode}
+    return config
+
+
+def build_runner(checkpoint: Checkpoint, config: AlgorithmConfig) -> SingleAgentEnvRunner:
+    """The runner with the checkpoint's weights and connector states.
+
+    Raises:
+        InputError: the environment cannot be built, does not draw as it is asked to, or the
+            weights do not fit.
+    """
+    kind = config.env_runner_cls or SingleAgentEnvRunner
+    try:
+        runner = kind(config=config, worker_index=0)
+    except Exception as error:  # whatever an environment raises when it is made
+        raise InputError(
+            f"environment `{config.env}` cannot be built with env_config {dict(config.env_config)}:"
+            f" {type(error).__name__}: {first_paragraph(error)}"
+        ) from error
+    wanted = config.env_config.get("render_mode")
+    (env,) = runner.env.unwrapped.envs
+    if wanted is not None and env.render_mode != wanted:
+        raise InputError(
+            f"environment `{config.env}` has render_mode {env.render_mode!r} instead of "
+            f"{wanted!r}: it has to take `render_mode` from its env_config."
+        )
+    _load_weights(runner, checkpoint)
+    for name in CONNECTORS:
+        state = checkpoint.path / "env_runner" / name
+        state = state if state.is_dir() else checkpoint.path / name  # without a local env runner
+        if state.is_dir():
+            runner.restore_from_path(state, component=name)
+    return runner
+
+
+def play(
+    runner: SingleAgentEnvRunner, seeds: range, *, explore: bool, draw: Draw | None = None
+) -> Iterator[Played]:
+    """Plays an episode from each seed; ``draw`` gets what ``render`` returns at each decision."""
+    envs = runner.env.unwrapped.envs
+    watched = envs[0] = Watched(envs[0], draw)
+    torch.manual_seed(seeds.start)  # from which RLlib's own modules explore
+    for watched.seed in seeds:
+        (episode,) = runner.sample(num_episodes=1, explore=explore)
+        yield _played(episode.to_numpy(), watched)
+
+
+def _played(episode: SingleAgentEpisode, watched: Watched) -> Played:
+    return Played(
+        seed=watched.seed,
+        observations=episode.get_observations(),
+        actions=episode.get_actions(),
+        rewards=np.asarray(episode.get_rewards(), np.float64),
+        terminated=bool(episode.is_terminated),
+        truncated=bool(episode.is_truncated),
+        info=numbers_of(watched.info),
+    )
+
+
+def _load_weights(runner: SingleAgentEnvRunner, checkpoint: Checkpoint) -> None:
+    try:
+        runner.module.restore_from_path(checkpoint.module)
+    except (RuntimeError, ValueError) as error:  # other sizes, or parts that are not there
+        what, *mismatches = first_paragraph(error).split("size mismatch for ")
+        reason = f"{mismatches[0]}({len(mismatches)} such) " if mismatches else what
+        raise InputError(
+            f"{checkpoint.path}: its weights do not fit this environment and config: {reason}"
+            "Leave out --env, or the --set that changes their sizes."
+        ) from error

@@ -1,0 +1,152 @@
+"""`rllib evaluate`: episodes that can be played again, whatever algorithm acts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import gymnasium
+import imageio.v3
+import numpy as np
+import pytest
+
+from rllib_lsp import load_agent, make_env
+from rllib_lsp.envs.rendering import import_simulator
+from tests.cli.test_bad_input import assert_one_paragraph
+
+
+def figures(output):
+    """(seed, return, length) of every line of an episode."""
+    found = re.findall(r"seed (\d+) \| return ([-\d.e+]+) \| (\d+) decisions", output)
+    return [(int(seed), float(value), int(length)) for seed, value, length in found]
+
+
+@pytest.fixture(scope="module")
+def can_render():
+    try:
+        import_simulator(render=True)
+    except RuntimeError:
+        pytest.skip("no OpenGL on this machine")
+
+
+def test_what_is_written_is_what_happens_when_the_actions_are_played_again(
+    rllib, trained, tmp_path
+):
+    file = tmp_path / "episodes.json"
+    arguments = ("evaluate", trained.experiment, "--episodes", 3, "--seed", 7)
+    result = rllib(*arguments, "--out", file)
+    assert result.exit_code == 0, result.output
+    assert f"PPO on CartPole-v1 of {trained.checkpoint}, without exploration" in result.stdout
+    episodes = json.loads(file.read_text())
+    env = gymnasium.make("CartPole-v1")
+    for episode, printed in zip(episodes, figures(result.stdout), strict=True):
+        assert printed == (episode["seed"], episode["return"], episode["length"])
+        observation, _ = env.reset(seed=episode["seed"])
+        observations, rewards, end = [observation], [], False
+        for action in episode["actions"]:
+            assert not end
+            observation, reward, *ends, _ = env.step(action)
+            observations.append(observation)
+            rewards.append(reward)
+            end = any(ends)
+        assert ends == [episode["terminated"], episode["truncated"]]
+        assert rewards == episode["rewards"]
+        np.testing.assert_allclose(observations, episode["obs"], rtol=1e-6)
+    returns = [episode["return"] for episode in episodes]
+    mean, deviation = np.mean(returns), np.std(returns)
+    assert f"return  {mean:.4g} ± {deviation:.3g}  (min {min(returns):.4g}" in result.stdout
+    assert figures(rllib(*arguments).stdout) == figures(result.stdout)
+
+
+def test_exploration_is_seeded_and_arrays_hold_the_same(rllib, trained, tmp_path):
+    file = tmp_path / "episodes.npz"
+    arguments = ("evaluate", trained.trial, "--episodes", 2, "--explore")
+    first, second = (rllib(*arguments, "--out", file) for _ in range(2))
+    assert "with exploration" in first.stdout
+    assert figures(first.stdout) == figures(second.stdout)
+    without = rllib(*arguments[:-1])
+    assert figures(first.stdout) != figures(without.stdout)
+    data = np.load(file)
+    lengths = data["length"]
+    assert [(int(s), r, int(n)) for s, r, n in zip(*(data[k] for k in ("seed", "return", "length")))
+            ] == figures(first.stdout)  # fmt: skip
+    assert data["obs"].shape == (sum(lengths) + 2, 4)
+    assert data["actions"].shape == data["rewards"].shape == (sum(lengths),)
+
+
+def test_a_planner_of_another_size_and_the_metrics_of_the_task(rllib, lsp_checkpoint, tmp_path):
+    arguments = ("evaluate", lsp_checkpoint, "--episodes", 2)
+    file = tmp_path / "episodes.json"
+    result = rllib(*arguments, "--out", file, "--set", "planner.candidates=4")
+    assert result.exit_code == 0, result.output
+    assert "LSP on rllib_lsp/point-reach-v0" in result.stdout
+    for name in ("success", "final_distance", "path_length"):
+        assert re.search(rf"^  {name} +\S+ ± \S+  \(min", result.stdout, re.MULTILINE), name
+    usual = rllib(*arguments)
+    assert figures(usual.stdout) != figures(result.stdout)
+    # The first decision is that of the very agent which acts without Ray.
+    first = json.loads(file.read_text())[0]
+    module = lsp_checkpoint / "learner_group/learner/rl_module/default_policy"
+    agent = load_agent(module, seed=0)
+    env = make_env("rllib_lsp/point-reach-v0", time_limit=4.0)
+    observation, _ = env.reset(seed=first["seed"])
+    np.testing.assert_allclose(observation, first["obs"][0], rtol=1e-6)
+    assert agent.act(observation).shape == np.shape(first["actions"][0])
+    assert len(first["actions"]) == first["length"] == 40
+
+
+@pytest.mark.usefixtures("can_render")
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_a_film_of_an_episode(rllib, lsp_checkpoint, tmp_path, suffix):
+    file = tmp_path / f"film.{suffix}"
+    result = rllib("evaluate", lsp_checkpoint, "--episodes", 1, "--video", file)
+    assert result.exit_code == 0, result.output
+    pictures = imageio.v3.imread(file)
+    assert f"film: {file} (41 pictures)" in result.stdout
+    # A gif leaves out what looks like the picture before.
+    assert pictures.shape[1:] == (240, 320, 3)
+    assert 10 <= len(pictures) <= 41
+    assert np.abs(pictures[0].astype(int) - pictures[-1]).max() > 50
+
+
+def test_the_trial_is_to_be_named_where_there_are_several(rllib, trained, tmp_path):
+    for name in ("PPO_a", "PPO_b"):
+        shutil.copytree(trained.checkpoint, tmp_path / name / "checkpoint_000000")
+    parts = ["holds 2 trials", "PPO_a/checkpoint_000000", "PPO_b/checkpoint_000000"]
+    assert_one_paragraph(rllib("evaluate", tmp_path), parts)
+    # One that was cut off while it was written does not count.
+    (tmp_path / "PPO_b/checkpoint_000000/rllib_checkpoint.json").unlink()
+    result = rllib("evaluate", tmp_path, "--episodes", 1)
+    assert result.exit_code == 0, result.output
+    assert "PPO_a" in result.stdout
+
+
+BAD = {
+    "config key": (["--set", "lrr=1"], ["--set lrr", "Did you mean `lr`?"]),
+    "option group": (["--set", "planner.x=1"], ["--set planner.x", "no config key `planner`"]),
+    "no environment": (["--env", "CartPoel-v1"], ["--env", "Did you mean `CartPole-v1`?"]),
+    "other spaces": (["--env", "Acrobot-v1"], ["weights do not fit", "(", "Leave out --env"]),
+    "other sizes": (
+        ["--set", "model_config.fcnet_hiddens=[8]"],
+        ["weights do not fit", "shape", "--set that changes"],
+    ),
+    "file type": (["--out", "x.csv"], ["--out x.csv", ".json or .npz"]),
+    "film type": (["--video", "x.avi"], ["--video x.avi", ".mp4 or .gif"]),
+    "no directory": (["--out", "no/where.json"], ["--out no/where.json", "Make it first"]),
+    "both": (["--video", "x.gif", "--render"], ["--video and --render exclude each other"]),
+}
+
+
+@pytest.mark.parametrize(("options", "parts"), BAD.values(), ids=BAD)
+def test_mistakes(rllib, trained, options, parts):
+    assert_one_paragraph(rllib("evaluate", trained.checkpoint, *options), parts)
+
+
+def test_a_path_without_checkpoint(rllib, trained, tmp_path):
+    assert_one_paragraph(rllib("evaluate", tmp_path), ["no checkpoint", "--checkpoint-freq N"])
+    lost = rllib("evaluate", tmp_path / "lost")
+    assert_one_paragraph(lost, [str(tmp_path / "lost"), "no such directory", "checkpoint_00000N"])
+    shutil.copytree(trained.checkpoint, tmp_path / "old")
+    (tmp_path / "old/class_and_ctor_args.pkl").unlink()
+    assert_one_paragraph(rllib("evaluate", tmp_path / "old"), ["old API stack", "Train again"])
