@@ -31,6 +31,31 @@ OLD_NAMES = {
     "recreate_failed_workers": "restart_failed_env_runners",
     "sgd_minibatch_size": "minibatch_size",
     "num_sgd_iter": "num_epochs",
+    "model": "model_config",
+    "learning_starts": "num_steps_sampled_before_learning_starts",
+    "target_update_frequency": "target_network_update_freq",
+    "timesteps_per_iteration": "min_sample_timesteps_per_iteration",
+    "min_sample_timesteps_per_reporting": "min_sample_timesteps_per_iteration",
+    "min_train_timesteps_per_reporting": "min_train_timesteps_per_iteration",
+    "min_time_s_per_reporting": "min_time_s_per_iteration",
+    "min_iter_time_s": "min_time_s_per_iteration",
+    "metrics_smoothing_episodes": "metrics_num_episodes_for_smoothing",
+    "collect_metrics_timeout": "metrics_episode_collection_timeout_s",
+    "evaluation_num_episodes": "evaluation_duration",
+    "custom_resources_per_worker": "custom_resources_per_env_runner",
+    "max_requests_in_flight_per_sampler_worker": "max_requests_in_flight_per_env_runner",
+    "ignore_worker_failures": "ignore_env_runner_failures",
+    "max_num_worker_restarts": "max_num_env_runner_restarts",
+    "delay_between_worker_restarts_s": "delay_between_env_runner_restarts_s",
+    "worker_health_probe_timeout_s": "env_runner_health_probe_timeout_s",
+    "worker_restore_timeout_s": "env_runner_restore_timeout_s",
+    "validate_workers_after_construction": "validate_env_runners_after_construction",
+}
+# Options that it ignores and that have no other name.
+GONE = {
+    "vf_share_layers": " Write `model_config: {vf_share_layers: true}`.",
+    "observation_filter": " Normalise in a wrapper of the environment, or in a Python file with "
+    "the connector MeanStdFilter.",
 }
 # Keys that `update_from_dict` itself translates to attributes.
 TRANSLATED = (
@@ -80,10 +105,11 @@ def check_config(
         if key not in valid:
             raise InputError(
                 f"{where}: `{key}: {value}`: {_algorithm_name(default)} has no config key "
-                f"`{key}`.{did_you_mean(str(key), valid)}"
+                f"`{key}`.{GONE.get(key) or did_you_mean(str(key), valid)}"
             )
         for alternative in alternatives(value):
-            _check_type(where, key, alternative, getattr(default, key, None))
+            attribute = "lambda_" if key == "lambda" else key
+            _check_type(where, key, alternative, getattr(default, attribute, None))
     for literal in samples(config):
         _build(document, path, literal, default)
 
@@ -106,7 +132,24 @@ def valid_keys(default: AlgorithmConfig) -> set[str]:
         if isinstance(getattr(kind, name), property) and _is_alive(default, name)
     }
     translated = {*TRANSLATED, *getattr(kind, "TRANSLATED_KEYS", ())}
-    return {*vars(default), *properties, *translated} - {"_is_frozen", "algo_class", *OLD_NAMES}
+    own = {*vars(default), *properties, *translated}
+    # An algorithm may have an option by a name that is old elsewhere.
+    old = {name for name, new in OLD_NAMES.items() if new in own}
+    return own - {"_is_frozen", "algo_class", *GONE, *old, *_placeholders(default)}
+
+
+def _placeholders(default: AlgorithmConfig) -> set[str]:
+    """Attributes of RLlib's own that only stand for an option that is no more."""
+    from ray._common.deprecation import DEPRECATED_VALUE
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    base = vars(AlgorithmConfig())
+    return {
+        name
+        for name, value in vars(default).items()
+        if name in base
+        and all(type(v) is int and v == DEPRECATED_VALUE for v in (value, base[name]))
+    }
 
 
 def _is_alive(default: AlgorithmConfig, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,12 +140,15 @@ def _play(
 ) -> list[Played]:
     """All episodes, a line for each; those until Ctrl-C if it comes."""
     from rllib_lsp.cli.playing import build_runner, play
+    from rllib_lsp.cli.report import essence
 
     runner = build_runner(trained, config)
     played: list[Played] = []
     draw = None
     if config.env_config.get("render_mode"):
         draw = film.add if film else lambda picture: None
+    if film:
+        film.fps = runner.env.unwrapped.envs[0].metadata.get("render_fps") or film.fps
     try:
         with film or contextlib.nullcontext():
             for number, episode in enumerate(play(runner, seeds, explore=explore, draw=draw), 1):
@@ -152,6 +156,11 @@ def _play(
                 typer.echo(_line(number, episode))
     except KeyboardInterrupt:
         typer.echo(f"interrupted after {len(played)} of {len(seeds)} episodes", err=True)
+    except Exception:  # whatever an environment raises
+        lines = [f"failed in the episode from seed {seeds[len(played)]}:"]
+        lines += essence(traceback.format_exc())
+        typer.secho("\n  ".join(lines), err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from None
     finally:
         runner.stop()
     return played

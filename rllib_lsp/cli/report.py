@@ -109,12 +109,12 @@ def _print_error(path: str | None) -> None:
     if path is None:
         typer.secho("  failed without a message", err=True, fg=typer.colors.RED)
         return
-    lines = _essence(Path(path).read_text(encoding="utf-8"))
+    lines = essence(Path(path).read_text(encoding="utf-8"))
     typer.secho("  failed:\n    " + "\n    ".join(lines), err=True, fg=typer.colors.RED)
     typer.echo(f"  whole error: {path}", err=True)
 
 
-def _essence(error: str) -> list[str]:
+def essence(error: str) -> list[str]:
     """The last lines of a traceback, and of the one that caused it, which Python prints first."""
     chain = re.split(r"\n+(?:The above exception was|During handling of).*\n+", error.rstrip())
     tails = [part.splitlines()[-_ERROR_LINES:] for part in (chain[0], chain[-1])]

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rllib_lsp.cli.algorithm import find_algorithm
+from rllib_lsp.cli.algorithm_config import OLD_NAMES, valid_keys
+
 TINY = Path(__file__).with_name("tiny.yaml").read_text()
 
 BAD_FILES = {
@@ -84,6 +87,11 @@ BAD_FILES = {
     "number in quotes": (
         TINY.replace("lr: 1e-3", 'lr: "1e-4"'),
         ["bad.yaml:11", "`lr: '1e-4'`", "a number without quotes", "`lr: 5e-05`"],
+    ),
+    "placeholder": (TINY + "    buffer_size: 9\n", ["bad.yaml:14", "no config key `buffer_size`"]),
+    "gone": (
+        TINY + "    vf_share_layers: true\n",
+        ["bad.yaml:14", "no config key `vf_share_layers`", "`model_config: {vf_share_layers"],
     ),
     "list for a number": (TINY + "    gamma: [1]\n", ["bad.yaml:14", "`gamma: [1]`", "a number"]),
     "flag for a number": (TINY + "    gamma: true\n", ["bad.yaml:14", "`gamma: True`", "a number"]),
@@ -239,6 +247,16 @@ def assert_one_paragraph(result, parts):
     assert message.startswith("error: ")
     assert [part for part in parts if part not in message] == [], message
     assert "Traceback" not in result.output
+
+
+def test_every_old_name_is_that_of_an_option_of_today():
+    configs = [find_algorithm(name, "test").get_default_config() for name in ("PPO", "DQN", "APPO")]
+    valid = set().union(*map(valid_keys, configs))
+    assert set(OLD_NAMES.values()) <= valid
+    assert not set(OLD_NAMES) & valid
+    # LSP has an option by a name that is old elsewhere.
+    lsp = find_algorithm("LSP", "test").get_default_config()
+    assert "learning_starts" in valid_keys(lsp)
 
 
 @pytest.mark.parametrize(

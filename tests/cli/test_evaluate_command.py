@@ -10,6 +10,8 @@ import gymnasium
 import imageio.v3
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from ray.tune import register_env
 
 from rllib_lsp import load_agent, make_env
 from rllib_lsp.envs.rendering import import_simulator
@@ -69,8 +71,8 @@ def test_exploration_is_seeded_and_arrays_hold_the_same(rllib, trained, tmp_path
     assert figures(first.stdout) != figures(without.stdout)
     data = np.load(file)
     lengths = data["length"]
-    assert [(int(s), r, int(n)) for s, r, n in zip(*(data[k] for k in ("seed", "return", "length")))
-            ] == figures(first.stdout)  # fmt: skip
+    columns = [data[key].tolist() for key in ("seed", "return", "length")]
+    assert list(zip(*columns, strict=True)) == figures(first.stdout)
     assert data["obs"].shape == (sum(lengths) + 2, 4)
     assert data["actions"].shape == data["rewards"].shape == (sum(lengths),)
 
@@ -141,6 +143,27 @@ BAD = {
 @pytest.mark.parametrize(("options", "parts"), BAD.values(), ids=BAD)
 def test_mistakes(rllib, trained, options, parts):
     assert_one_paragraph(rllib("evaluate", trained.checkpoint, *options), parts)
+
+
+class Broken(CartPoleEnv):
+    """CartPole until it begins to fall."""
+
+    def __init__(self, config=None):
+        super().__init__()
+
+    def step(self, action):
+        if abs(self.state[3]) > 0.5:
+            raise RuntimeError("the pole is broken")
+        return super().step(action)
+
+
+def test_an_environment_that_fails_shows_where(rllib, trained):
+    register_env("broken", Broken)
+    result = rllib("evaluate", trained.checkpoint, "--env", "broken", "--seed", 5)
+    assert result.exit_code == 1
+    assert "failed in the episode from seed" in result.stderr
+    assert "the pole is broken" in result.stderr
+    assert "test_evaluate_command.py" in result.stderr
 
 
 def test_a_path_without_checkpoint(rllib, trained, tmp_path):

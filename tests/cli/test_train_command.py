@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -100,25 +102,108 @@ def test_nothing_to_resume(rllib, tiny_yaml, tmp_path, ray_session):
     assert "--storage-path" in result.stderr
 
 
-def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path):
+INLINE = '{"num_env_runners": 0, "train_batch_size_per_learner": 100, "minibatch_size": 50}'
+ENDLESS = (
+    "train", "--run", "PPO", "--env", "CartPole-v1", "--config", INLINE,
+    "--stop", "training_iteration=100000", "--checkpoint-freq", "1",
+)  # fmt: skip
+
+
+@contextmanager
+def running(*arguments: object) -> Iterator[subprocess.Popen]:
+    """The command in a process of its own."""
     command = "import sys; sys.argv[0] = 'rllib'; from rllib_lsp.cli import main; main()"
-    inline = '{"num_env_runners": 0, "train_batch_size_per_learner": 100, "minibatch_size": 50}'
-    arguments = ["train", "--run", "PPO", "--env", "CartPole-v1", "--config", inline]
-    arguments += ["--stop", '{"training_iteration": 100000}', "--ray-num-cpus", "1"]
+    words = [str(argument) for argument in (*arguments, "--ray-num-cpus", "1")]
     process = subprocess.Popen(
-        [sys.executable, "-c", command, *arguments, "--storage-path", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", command, *words], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "ETA" in line and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            break
-    lines += process.communicate(timeout=60)[0].splitlines()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
+    with running(*ENDLESS, "--storage-path", tmp_path) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "ETA" in line:
+                process.send_signal(number)
+                break
+        lines += process.communicate(timeout=100)[0].splitlines()
     assert process.returncode == 130, lines
-    assert any("checkpoint_000000" in line for line in lines)
+    (trial,) = (tmp_path / "PPO-CartPole-v1").glob("PPO_*/")
+    kept = sorted(trial.glob("checkpoint_*"))[-1]
+    assert f"  checkpoint: {kept}" in lines
     assert lines[-1].startswith("continue with: rllib train --run PPO")
     assert lines[-1].endswith("--resume")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_killed_run_continues_from_its_last_checkpoint(rllib, tmp_path):
+    storage = ("--storage-path", tmp_path)
+    with running(*ENDLESS, *storage) as process:
+        # Tune notes every few seconds which checkpoints there are.
+        while not any("checkpoint_0" in p.read_text() for p in tmp_path.glob("*/experiment_s*")):
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    (trial,) = (tmp_path / "PPO-CartPole-v1").glob("PPO_*/")
+
+    def iterations() -> list[int]:
+        lines = (trial / "result.json").read_text().splitlines()
+        return [json.loads(line)["training_iteration"] for line in lines]
+
+    before = iterations()
+    stop = ("--stop", f"training_iteration={before[-1] + 2}")
+    again = rllib(*ENDLESS, *storage, "--resume", *stop)
+    assert again.exit_code == 0, again.output
+    after = iterations()[len(before) :]
+    # What came after the checkpoint is done again, and nothing before it.
+    assert 1 < after[0] <= before[-1] + 1
+    assert after == list(range(after[0], before[-1] + 3))
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_experiments_of_a_file_with_spaces_a_scheduler_and_a_checkpoint_to_start_from(
+    rllib, trained, tmp_path
+):
+    options = (
+        "    num_env_runners: 0\n    train_batch_size_per_learner: 100\n    minibatch_size: 50\n"
+    )
+    file = tmp_path / "two.yaml"
+    file.write_text(
+        "compared:\n"
+        "  run: PPO\n"
+        "  env: CartPole-v1\n"
+        "  stop: {training_iteration: 3}\n"
+        "  scheduler:\n"
+        "    type: asha\n"
+        "    metric: learners/default_policy/default_optimizer_learning_rate\n"
+        "  config:\n" + options + "    lr: {grid_search: [1e-3, 1e-4]}\n"
+        "    model_config: {fcnet_hiddens: [{choice: [8]}]}\n"
+        "    num_cpus_for_main_process: 4\n"  # all there are: one after the other
+        "more:\n"
+        "  run: PPO\n"
+        "  env: CartPole-v1\n"
+        f"  restore: {trained.checkpoint}\n"
+        "  stop: {training_iteration: 3}\n"
+        "  config:\n" + options
+    )
+    result = rllib("train", "file", file, "--storage-path", tmp_path, "--checkpoint-freq", 0)
+    assert result.exit_code == 0, result.output
+    first, second = sorted((tmp_path / "compared").glob("PPO_*/"), key=lambda path: path.name)
+    # Better by a metric that is known beforehand: the second trial ends at its first rung.
+    assert len((first / "result.json").read_text().splitlines()) == 3
+    assert len((second / "result.json").read_text().splitlines()) == 1
+    params = json.loads((second / "params.json").read_text())
+    assert (params["lr"], params["_model_config"]["fcnet_hiddens"]) == (1e-4, [8])
+    assert result.stdout.count("0 0=8,lr=0.0010 | steps ") == 3
+    assert "0 0=8,lr=0.0010 | done, 1 of 2 trials" in result.stdout
+    (restored,) = (tmp_path / "more").glob("PPO_*/")
+    (line,) = (restored / "result.json").read_text().splitlines()
+    assert json.loads(line)["training_iteration"] == 3
+    assert json.loads(line)["num_env_steps_sampled_lifetime"] == 300
