@@ -16,7 +16,7 @@ from rllib_lsp.cli.experiment import Experiment
 from rllib_lsp.cli.messages import InputError, warn
 from rllib_lsp.cli.options import Options
 from rllib_lsp.cli.scheduler import build
-from rllib_lsp.cli.search_space import samples, space_of, to_tune
+from rllib_lsp.cli.search_space import is_plain, samples, to_tune
 from rllib_lsp.plots.results import number
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def are_finished(trials: list[Trial], stop: dict[str, float]) -> bool:
 def warn_of_changes(experiment: Experiment, trial: Trial) -> None:
     """A resumed trial keeps the config it was started with; says where today's differs."""
     for key, value in experiment.config.items():
-        if space_of(value) is None and trial.config.get(key) != value:
+        # As text, because a class in a Python file is a new one each time it runs.
+        if is_plain(value) and str(trial.config.get(key)) != str(value):
             warn(
                 f"`{key}: {value}` does not count: the run was started with "
                 f"`{key}: {trial.config.get(key)}` and keeps it. For another config start another "

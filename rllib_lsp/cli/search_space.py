@@ -42,6 +42,12 @@ def alternatives(value: Any) -> list[Any]:
     return [value] if kind is None else list(value[kind])
 
 
+def is_plain(value: Any) -> bool:
+    """Whether there is no search space in it, at any depth."""
+    is_space = space_of(value) is not None or _is_tunes(value)
+    return not is_space and all(is_plain(inner) for _, inner in _children(value))
+
+
 def samples(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Literal configs that together use every alternative of every search space once."""
     for index in range(_longest(config)):

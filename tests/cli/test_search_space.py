@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from ray import tune
 
 from rllib_lsp.cli.document import parse
 from rllib_lsp.cli.messages import InputError
-from rllib_lsp.cli.search_space import check, samples
+from rllib_lsp.cli.search_space import check, is_plain, samples, to_tune
 
 
 def test_samples_use_every_alternative_at_any_depth():
@@ -16,6 +17,16 @@ def test_samples_use_every_alternative_at_any_depth():
         {"a": 2, "b": {"c": 0.9}, "d": 4},
         {"a": 3, "b": {"c": 0.1}, "d": 4},
     ]
+
+
+def test_spaces_in_lists_and_tunes_own_are_found():
+    config = {"a": [{"choice": [1, 2]}, 3], "b": tune.uniform(4.0, 5.0)}
+    first, second = samples(config)
+    assert (first["a"], second["a"]) == ([1, 3], [2, 3])
+    assert 4 <= first["b"] <= 5
+    assert to_tune(config)["a"][0].categories == [1, 2]
+    assert not is_plain({"x": config["a"]})
+    assert is_plain({"x": [1, {"choice": 2, "other": 3}]})
 
 
 def test_a_literal_config_is_its_own_only_sample():

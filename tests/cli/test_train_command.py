@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from ray.tune import register_env
+from ray.tune import ExperimentAnalysis, register_env
 
 
 def crashing_env() -> type[gymnasium.Env]:
@@ -142,12 +143,19 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
     assert lines[-1].endswith("--resume")
 
 
+def noted_checkpoint(experiment: Path) -> bool:
+    try:
+        return any(trial.checkpoint for trial in ExperimentAnalysis(experiment).trials)
+    except ValueError:  # nothing is there yet
+        return False
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_run_continues_from_its_last_checkpoint(rllib, tmp_path):
     storage = ("--storage-path", tmp_path)
     with running(*ENDLESS, *storage) as process:
         # Tune notes every few seconds which checkpoints there are.
-        while not any("checkpoint_0" in p.read_text() for p in tmp_path.glob("*/experiment_s*")):
+        while not noted_checkpoint(tmp_path / "PPO-CartPole-v1"):
             assert process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
