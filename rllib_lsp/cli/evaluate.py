@@ -65,12 +65,15 @@ def evaluate(
         from rllib_lsp.cli.episode_file import check_name, write
         from rllib_lsp.cli.execute import quieten
         from rllib_lsp.cli.video import Film
+        from rllib_lsp.envs.rendering import lacks_display
 
         quieten(verbose)
         if out is not None:
             check_name(out)
         if video is not None and render:
             raise InputError("--video and --render exclude each other: give one of them.")
+        if render and lacks_display():
+            raise InputError("--render: there is no display here. Write `--video FILE.mp4`.")
         film = Film(video) if video is not None else None
         mode = "rgb_array" if film else "human" if render else None
         trained, config = _prepare(checkpoint, overrides or [], env, seed, mode)

@@ -31,7 +31,8 @@ class Options:
         str | None, option("Environment; replaces the file's.", EXPERIMENT, "--env", "-e")
     ] = None
     stop: Annotated[
-        list[str], option("Stop at this result, KEY=NUMBER or JSON. Repeatable.", EXPERIMENT)
+        list[str],
+        option("Stop at this result, KEY=NUMBER or JSON. Repeatable.", EXPERIMENT, "--stop", "-s"),
     ] = field(default_factory=list)
     overrides: Annotated[
         list[str],
@@ -39,7 +40,8 @@ class Options:
     ] = field(default_factory=list)
     seed: Annotated[int | None, option("Random seed (config key seed).", EXPERIMENT)] = None
     experiment_name: Annotated[
-        str | None, option("Name of the experiment's directory.", EXPERIMENT)
+        str | None,
+        option("Name of the experiment's directory.", EXPERIMENT, "--experiment-name", "-n"),
     ] = None
     storage_path: Annotated[
         str | None,

@@ -54,15 +54,16 @@ def _import(choice: str, render: bool) -> None:
         importlib.reload(renderer)
     if render and renderer.BACKEND == "off":
         raise RuntimeError("rendering is disabled")
-    if render and renderer.BACKEND == "glfw" and _lacks_display():
+    if render and renderer.BACKEND == "glfw" and lacks_display():
         raise RuntimeError("GLFW needs a display: it loads without one, but cannot draw")
 
 
 def _usual_renderer() -> str:
     # dm_control would prefer GLFW, display or not.
-    return "egl" if _lacks_display() else "glfw"
+    return "egl" if lacks_display() else "glfw"
 
 
-def _lacks_display() -> bool:
+def lacks_display() -> bool:
+    """Whether no window can be opened here."""
     variables = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform == "linux" and not any(os.environ.get(name) for name in variables)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import gymnasium
 import imageio.v3
@@ -164,6 +167,27 @@ def test_an_environment_that_fails_shows_where(rllib, trained):
     assert "failed in the episode from seed" in result.stderr
     assert "the pole is broken" in result.stderr
     assert "test_evaluate_command.py" in result.stderr
+
+
+def test_a_window_needs_a_display(rllib, trained, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    result = rllib("evaluate", trained.checkpoint, "--render")
+    assert_one_paragraph(result, ["--render", "no display", "--video FILE.mp4"])
+
+
+def test_no_renderer_is_an_error_that_says_what_to_set(lsp_checkpoint, tmp_path):
+    command = "import sys; from rllib_lsp.cli import main; sys.exit(main())"
+    words = ["evaluate", str(lsp_checkpoint), "--video", str(tmp_path / "x.gif")]
+    environment = {**os.environ, "MUJOCO_GL": "disable"}
+    result = subprocess.run(
+        [sys.executable, "-c", command, *words], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    message = result.stderr.strip().splitlines()[-1]
+    for part in ("point-reach", "no OpenGL renderer", "MUJOCO_GL=egl"):
+        assert part in message
 
 
 def test_a_path_without_checkpoint(rllib, trained, tmp_path):

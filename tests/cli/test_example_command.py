@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,15 @@ def test_a_wheel_holds_them_all(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
     subprocess.run([*command, "--wheel-dir", tmp_path, source], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"rllib_lsp/tuned_examples/{name}" for name in FILES} <= packed
-    assert "rllib_lsp/cli/example.py" in packed
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    command = [sys.executable, "-c", "from rllib_lsp.cli import main; main()", "example", "list"]
+    listed = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert {f"{line.split()[0]}.yaml" for line in listed.splitlines()} == FILES
+    (tmp_path / "installed/rllib_lsp/tuned_examples/lsp-tiny.yaml").stat()
