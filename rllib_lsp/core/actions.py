@@ -33,6 +33,12 @@ class ActionSpec(NamedTuple):
         """Actions (..., size) as the environment takes them: choices become their number."""
         return action.argmax(-1) if self.discrete else action
 
+    def from_env(self, action: np.ndarray) -> np.ndarray:
+        """Actions (..., size) in [-1, 1] of what an environment took: one-hot, or clipped."""
+        if self.discrete:
+            return np.eye(self.size, dtype=np.float32)[action]
+        return np.clip(action, -1.0, 1.0).astype(np.float32)
+
 
 class ActionDistribution(Protocol):
     """A distribution over actions, as functions of the policy network's output."""

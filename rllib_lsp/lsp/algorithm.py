@@ -20,6 +20,7 @@ from rllib_lsp.lsp import rollout_state
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.env_runner import Fragment
+from rllib_lsp.lsp.offline import IN_REPLAY
 from rllib_lsp.lsp.remote_sampling import RemoteSampling
 from rllib_lsp.lsp.transfer import IS_DONE, begin_with
 from rllib_lsp.replay import SequenceReplay
@@ -53,6 +54,8 @@ class LSP(Algorithm):
         self._remote = RemoteSampling(self.env_runner_group, self.config)
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
+        if self.offline_data:
+            self.offline_data.fill(self)
         self._transfer_table = ""
         options = self.config.transfer_options
         if options and not options.get(IS_DONE):
@@ -61,6 +64,41 @@ class LSP(Algorithm):
 
     def training_step(self) -> None:
         """Sample while learning keeps up, learn while sampling has earned it."""
+        if self.is_offline:
+            self._learn_offline()
+        else:
+            self._sample_and_learn()
+        self._log_progress()
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it learns from recorded episodes now, and does not act."""
+        return self.config.offline_only or self.progress["updates"] < self.config.offline_updates
+
+    def _learn_offline(self) -> None:
+        """As many updates as an iteration has; without a number, an epoch of what is recorded."""
+        updates = self.config.dataset_num_iters_per_learner
+        updates = updates or -(-len(self.replay) // self._update_cost)
+        if not self.config.offline_only:
+            updates = min(updates, self.config.offline_updates - self.progress["updates"])
+        # Nobody has to earn these by sampling.
+        self.progress["credit"] += updates * self._update_cost
+        for _ in range(updates):
+            self._update()
+        self._sync_weights()
+
+    def _run_one_training_iteration(self) -> Any:
+        """RLlib's; but where nothing is sampled, no sample ends an iteration."""
+        config = self.config
+        if self.is_offline:
+            self.config = config.copy(copy_frozen=False)
+            self.config.min_sample_timesteps_per_iteration = 0
+        try:
+            return super()._run_one_training_iteration()
+        finally:
+            self.config = config
+
+    def _sample_and_learn(self) -> None:
         if self.config.num_env_runners == 0:
             self._sample_here()
         else:
@@ -70,10 +108,12 @@ class LSP(Algorithm):
             self._update()
             updates += 1
         if updates:
-            self.env_runner_group.sync_weights(
-                from_worker_or_learner_group=self.learner_group, inference_only=True
-            )
-        self._log_progress()
+            self._sync_weights()
+
+    def _sync_weights(self) -> None:
+        self.env_runner_group.sync_weights(
+            from_worker_or_learner_group=self.learner_group, inference_only=True
+        )
 
     @property
     def _update_cost(self) -> int:
@@ -107,7 +147,9 @@ class LSP(Algorithm):
 
     @property
     def _is_beginning(self) -> bool:
-        return self.progress["decisions"] < self.config.learning_starts
+        # Who has learned from recorded episodes has begun.
+        wanted = 0 if self.config.offline_updates else self.config.learning_starts
+        return self.progress["decisions"] < wanted
 
     @property
     def _beginning(self) -> str:
@@ -152,7 +194,8 @@ class LSP(Algorithm):
 
     def _log_progress(self) -> None:
         progress, cost = self.progress, self._update_cost
-        ratio = progress["updates"] * cost / max(1, progress["decisions"])
+        online = max(0, progress["updates"] - self.config.offline_updates)
+        ratio = online * cost / max(1, progress["decisions"])
         values = {
             "training_ratio": ratio,
             "updates_lifetime": progress["updates"],
@@ -177,11 +220,13 @@ class LSP(Algorithm):
         return results
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
-        """A checkpoint holds what was taken over: it needs the source no more."""
+        """A checkpoint holds what was taken over or read: it needs the sources no more."""
         (config, *rest), kwargs = super().get_ctor_args_and_kwargs()
         options = config.get("transfer_options")
         if options:
             config = {**config, "transfer_options": {**options, IS_DONE: True}}
+        if self.offline_data and self.config.store_replay_in_checkpoints:
+            config = {**config, "input_": IN_REPLAY}
         return (config, *rest), kwargs
 
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from ray.util.debug import log_once
 from rllib_lsp.core.presets import PRESETS, build_settings, nearest
 from rllib_lsp.core.settings import PARTS, Settings
 from rllib_lsp.envs import register
+from rllib_lsp.lsp.pipelines import prepare
 from rllib_lsp.lsp.validation import refuse_unsupported, validate
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class LSPConfig(AlgorithmConfig):
     """Keys of `update_from_dict` that are methods here; `rllib train` takes them, too."""
 
     env_runner_cls: Any
+    output: Any
+    input_: Any
 
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
         if algo_class is None:
@@ -80,6 +83,8 @@ class LSPConfig(AlgorithmConfig):
         self.replay_capacity = 1_000_000
         self.store_replay_in_checkpoints = True
         self.transfer_options: dict[str, Any] = {}
+        self.offline_updates = 0
+        self.offline_only = False
 
         self.gamma = 0.99
         # One fragment is one skill of the default duration.
@@ -191,6 +196,29 @@ class LSPConfig(AlgorithmConfig):
         super().training(**kwargs)
         return self
 
+    def offline_data(
+        self,
+        *,
+        offline_updates: int | NotProvidedType = NotProvided,
+        offline_only: bool | NotProvidedType = NotProvided,
+        **kwargs: Any,
+    ) -> LSPConfig:
+        """Record episodes, or begin with recorded ones.
+
+        Args:
+            offline_updates: updates made on the episodes at `input_` before the first action.
+            offline_only: never to act, except in evaluation.
+            kwargs: RLlib's own options, of which `output`, `output_max_rows_per_file`,
+                `input_`, `actions_in_input_normalized` and `dataset_num_iters_per_learner`
+                (updates in an offline iteration; None: an epoch) are used.
+        """
+        plain = {"offline_updates": offline_updates, "offline_only": offline_only}
+        for name, value in plain.items():
+            if value is not NotProvided:
+                setattr(self, name, value)
+        super().offline_data(**kwargs)
+        return self
+
     def _merge_group(self, name: str, values: Any) -> None:
         if not isinstance(values, Mapping):
             self._value_error(f"{name} = {values!r} has to be a dict of options.")
@@ -293,6 +321,7 @@ class LSPConfig(AlgorithmConfig):
         log_once(f"{self.algo_class.__name__}_on_new_api_stack")
         try:
             refuse_unsupported(self)
+            prepare(self)
             super().validate()
             validate(self)
         except ValueError as error:

@@ -2,7 +2,7 @@
 
 A lean loop: one batched `Agent.act` and one vector step per decision, arrays in and out. RLlib's
 own loop spends 1.7 ms a step in connectors and episode objects; here they are made only when
-somebody asks for episodes (`sample`, as evaluation does).
+somebody asks for episodes (`sample`, as evaluation does) or hangs something in, see `lsp.hooks`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import ENV_STEP_FAILURE
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
+from rllib_lsp.callbacks import TaskMetrics
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.envs import env_seed
 from rllib_lsp.envs.resumable import Resumable
 from rllib_lsp.lsp.env_building import build_env
-from rllib_lsp.lsp.episodes import to_episodes
-from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, named
+from rllib_lsp.lsp.episodes import columns_of, to_episodes, write_step
+from rllib_lsp.lsp.hooks import Hooks, needs_episodes
+from rllib_lsp.lsp.recording import Recorder
+from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 from rllib_lsp.replay import Rows
 
 EVALUATION_SEED = 1_000_000
@@ -51,6 +56,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     """Acts with `Agent.act` in N environments at once."""
 
     env: Any
+    _callbacks: list[RLlibCallback]
     _seed: int | None
     _weights_seq_no: int
 
@@ -65,6 +71,10 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self._generator.manual_seed(self._seed)
         self._random = np.random.default_rng(self._seed)
         self._fragments = 0
+        # What it logs is logged here anyway, without an episode object.
+        self._callbacks = [c for c in self._callbacks if type(c) is not TaskMetrics]
+        self._hooks = Hooks(self) if needs_episodes(config, self._callbacks) else None
+        self._recorder = Recorder(config, self.worker_index or 0) if config.output else None
         if self.module is not None:
             self.module.eval()
 
@@ -87,6 +97,17 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             [lambda: Resumable(build_env(config, context))] * self.num_envs
         )
         self._needs_initial_reset, self._is_seeded = True, False
+        make_callback(
+            "on_environment_created",
+            self._callbacks,
+            config.callbacks_on_environment_created,
+            kwargs={
+                "env_runner": self,
+                "metrics_logger": self.metrics,
+                "env": self.env,
+                "env_context": context,
+            },
+        )
 
     @property
     def _agent(self) -> Agent:
@@ -106,11 +127,26 @@ class LSPEnvRunner(SingleAgentEnvRunner):
 
         `random`: whether `actions`, or only `skills`, are drawn at random, as to begin with.
         """
+        explore = self.config.explore
         if self._needs_initial_reset:
-            self._reset()
-        rows, decisions, frames = self._roll_out(steps, self.config.explore, random)
+            self._reset(explore)
+        rows, decisions, frames = self._roll_out(steps, explore, random)
         fragment = Fragment(rows, self.worker_index or 0, self._fragments, decisions, frames)
+        if self._hooks:
+            chunks = self.config.batch_mode == "truncate_episodes"
+            self._hooks.sampled(self._record(self._hooks.take(chunks=chunks)))
         return fragment, self.get_metrics()
+
+    def _record(self, episodes: list[SingleAgentEpisode]) -> list[SingleAgentEpisode]:
+        if self._recorder:
+            self._recorder.add(episodes)
+        return episodes
+
+    def stop(self) -> None:
+        """Close the environments, and write what is recorded."""
+        super().stop()
+        if self._recorder:
+            self._recorder.flush()
 
     def _sample(
         self,
@@ -123,7 +159,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     ) -> list[SingleAgentEpisode]:
         """RLlib's `sample`: at least so many steps, or finished episodes, as episodes."""
         if self._needs_initial_reset or force_reset or num_episodes is not None:
-            self._reset()
+            self._reset(explore)
         parts, steps, finished = [], 0, 0
         while steps < (num_timesteps or 0) or finished < (num_episodes or 0):
             random = "actions" if random_actions else None
@@ -131,27 +167,32 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             parts.append(rows)
             steps += decisions
             finished += int(self._done().sum())
+        if num_episodes is not None:
+            self._needs_initial_reset = True
+        if self._hooks:
+            return self._record(self._hooks.take(chunks=num_episodes is None))
         if not parts:
             return []
         joined = {key: np.concatenate([part[key] for part in parts], 1) for key in parts[0]}
         episodes = to_episodes(joined, self._arrival, self.env)
         if self.episodes_to_numpy:
             episodes = [episode.to_numpy() for episode in episodes]
-        if num_episodes is None:
-            return episodes
-        self._needs_initial_reset = True
-        return [episode for episode in episodes if episode.is_done]
+        return [episode for episode in episodes if episode.is_done or num_episodes is None]
 
-    def _reset(self) -> None:
-        observation, _ = self._try_env_reset(
+    def _reset(self, explore: bool) -> None:
+        if self._hooks:
+            self._hooks.create()
+        observation, infos = self._try_env_reset(
             # Once: later resets go on from there, so that evaluations see new starts.
             seed=None if self._is_seeded else self._seed,
             options=None,
         )
         self._needs_initial_reset, self._is_seeded = False, True
+        if self._hooks:
+            observation = self._hooks.begin(observation, infos, explore)
         self._carry = self._agent.initial_carry(self.num_envs)
         count = self.num_envs
-        self._arrival = _prefixed(observation) | {
+        self._arrival = columns_of(observation) | {
             "action": np.zeros((count, self._agent.action_spec.size), np.float32),
             "reward": np.zeros(count, np.float32),
             "is_first": np.ones(count, bool),
@@ -183,8 +224,12 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             # where an episode has ended is not carried out.
             planned = (self._carry["held"].cpu().numpy() == 1) & (random is None)
             plan["planned"] = planned & ~self._done()
-            _write(rows, step, steps, self._arrival | plan)
-            result = self._try_env_step(self._agent.action_spec.to_env(action))
+            write_step(rows, step, steps, self._arrival | plan)
+            env_action = self._agent.action_spec.to_env(action)
+            if self._hooks:
+                action, env_action = self._hooks.act(action, explore)
+                self._carry["action"] = torch.from_numpy(action).to(self._device)
+            result = self._try_env_step(env_action)
             if result is ENV_STEP_FAILURE:
                 failures += 1
                 if failures > self.config.num_consecutive_env_runner_failures_tolerance:
@@ -195,10 +240,13 @@ class LSPEnvRunner(SingleAgentEnvRunner):
                 # All environments were made anew: what was begun here has no end.
                 rows, decisions, frames, episodes, step = {}, 0, 0, 0, 0
                 self._fragments += 1
-                self._reset()
+                self._reset(explore)
                 self._needs_initial_reset = True
                 continue
             acted = ~self._done()
+            if self._hooks:
+                observation = self._hooks.step(action, acted, result, explore)
+                result = (observation, *result[1:])
             frames += self._receive(action, acted, result)
             decisions += int(acted.sum())
             episodes += self._log_finished()
@@ -239,7 +287,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         that step brings the first observation of the next episode.
         """
         observation, reward, terminated, truncated, self._infos = result
-        self._arrival = _prefixed(observation) | {
+        self._arrival = columns_of(observation) | {
             "action": action * acted[:, None],
             "reward": np.where(acted, reward, 0.0).astype(np.float32),
             "is_first": ~acted,
@@ -282,24 +330,3 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self.metrics.log_value(NUM_FRAMES_LIFETIME, frames, reduce="lifetime_sum")
         if gains:
             self.metrics.log_value(PLANNER_GAIN, float(np.mean(gains)), window=100)
-
-
-def _prefixed(observation: Any) -> Rows:
-    """Named columns of an observation batch, float32 vectors and uint8 images.
-
-    Copied: vector envs reuse their buffers.
-    """
-    return {
-        f"{OBSERVATION_PREFIX}{key}": np.array(
-            value, np.uint8 if value.dtype == np.uint8 else np.float32
-        )
-        for key, value in named(observation).items()
-    }
-
-
-def _write(rows: Rows, step: int, steps: int, values: Rows) -> None:
-    """Put (N, ...) values into column arrays (N, steps, ...), which the first call makes."""
-    for key, value in values.items():
-        if key not in rows:
-            rows[key] = np.empty((value.shape[0], steps, *value.shape[1:]), value.dtype)
-        rows[key][:, step] = value

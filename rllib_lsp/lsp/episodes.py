@@ -1,4 +1,4 @@
-"""Rows of arrays to RLlib's episodes, for whoever asks a runner to `sample`."""
+"""Rows of arrays: of what an environment says, and to RLlib's episodes for who asks to `sample`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,29 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_lsp.core.saved_agent import SINGLE_KEY
-from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
+from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, named
 from rllib_lsp.replay import Rows
+
+
+def columns_of(observation: Any) -> Rows:
+    """Named columns of an observation batch, float32 vectors and uint8 images.
+
+    Copied: vector envs reuse their buffers.
+    """
+    return {
+        f"{OBSERVATION_PREFIX}{key}": np.array(
+            value, np.uint8 if value.dtype == np.uint8 else np.float32
+        )
+        for key, value in named(observation).items()
+    }
+
+
+def write_step(rows: Rows, step: int, steps: int, values: Rows) -> None:
+    """Put (N, ...) values into column arrays (N, steps, ...), which the first call makes."""
+    for key, value in values.items():
+        if key not in rows:
+            rows[key] = np.empty((value.shape[0], steps, *value.shape[1:]), value.dtype)
+        rows[key][:, step] = value
 
 
 def to_episodes(rows: Rows, arrival: Rows, env: Any) -> list[SingleAgentEpisode]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from rllib_lsp.core import transfer as core
 from rllib_lsp.core.models import COMPONENTS
 from rllib_lsp.core.presets import nearest
 from rllib_lsp.core.saved_agent import find_agent, read_agent
+from rllib_lsp.lsp.paths import local_path
 
 if TYPE_CHECKING:
     from rllib_lsp.lsp.algorithm import LSP
@@ -50,9 +50,8 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def source_path(options: Mapping[str, Any]) -> Path:
-    """Where the source lies; a relative path is one of the directory that Tune was started in."""
-    started_in = os.environ.get("TUNE_ORIG_WORKING_DIR", "")
-    return Path(started_in) / Path(str(options["checkpoint"])).expanduser()
+    """Where the source lies."""
+    return local_path(str(options["checkpoint"]))
 
 
 def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
-from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.env_context import EnvContext
 
 from rllib_lsp.core.models import check_fit, resolve_reward_fn
@@ -16,11 +15,6 @@ from rllib_lsp.lsp.transfer import check_options
 
 if TYPE_CHECKING:
     from rllib_lsp.lsp.config import LSPConfig
-
-RUNNER_CALLBACKS = (
-    "on_environment_created", "on_episode_created", "on_episode_start", "on_episode_step",
-    "on_episode_end", "on_sample_end",
-)  # fmt: skip
 
 _CHECKED: set[str] = set()
 """Environments, with the settings that have to fit them."""
@@ -55,7 +49,7 @@ def _prior_has_a_teacher(config: LSPConfig, settings: Settings) -> None:
 def _numbers(config: LSPConfig) -> None:
     at_least = {
         "batch_size": 1, "batch_length": 2, "learning_starts": 0, "replay_capacity": 2,
-        "rollout_fragment_length": 1, "pretrain_updates": 0,
+        "rollout_fragment_length": 1, "pretrain_updates": 0, "offline_updates": 0,
     }  # fmt: skip
     for name, bound in at_least.items():
         value = getattr(config, name)
@@ -99,14 +93,6 @@ def refuse_unsupported(config: LSPConfig) -> None:
         raise ValueError(f"framework = {config.framework_str!r}: LSP is written in torch.")
     if config.is_multi_agent:
         raise ValueError("LSP is a single-agent algorithm; remove the policies.")
-    names = ("_env_to_module_connector", "_module_to_env_connector", "_learner_connector")
-    if any(getattr(config, name) for name in names):
-        raise ValueError(
-            "Custom connectors are not supported yet: transform observations and actions "
-            "in an environment wrapper instead."
-        )
-    if config.output:
-        raise ValueError(f"output = {config.output!r}: recording is not supported yet.")
     if gym.VectorizeMode(config.gym_env_vectorize_mode) != gym.VectorizeMode.SYNC:
         # Forking a process that runs Ray's threads can hang, besides.
         raise ValueError(
@@ -114,29 +100,28 @@ def refuse_unsupported(config: LSPConfig) -> None:
             f"environments in one process ('sync'), which costs less than messages between "
             f"processes. To use more cores, raise num_env_runners."
         )
-    classes = config.callbacks_class
-    for cls in classes if isinstance(classes, list | tuple) else [classes]:
-        for name in RUNNER_CALLBACKS:
-            own = getattr(cls, name, None) is not getattr(RLlibCallback, name)
-            if own or getattr(config, f"callbacks_{name}", None):
-                raise ValueError(
-                    f"The callback {name} is not supported yet: LSP's env runner keeps no "
-                    f"episode objects. Those of the algorithm, such as on_train_result "
-                    f"and on_evaluate_end, are."
-                )
 
 
 def _spaces(config: LSPConfig, settings: Settings) -> None:
     # `validate` runs several times a trial; building an environment takes 0.1 s and more.
-    key = repr((config.env, sorted(config.env_config.items(), key=str), settings))
+    given = sorted(config.env_config.items(), key=str)
+    key = repr((config.env, given, config._env_to_module_connector, settings))
     if key in _CHECKED:
         return
     try:
         probe = build_env(config, EnvContext(config.env_config, worker_index=0))
-        spec = observation_spec(probe.observation_space)
+        spec = observation_spec(_observed(config, probe))
         action = action_spec(probe.action_space)
     except Exception as error:  # whatever an environment raises when it is made
         raise ValueError(f"Environment {config.env!r} cannot be used: {error}") from error
     probe.close()
     check_fit(spec, action, settings)
     _CHECKED.add(key)
+
+
+def _observed(config: LSPConfig, env: gym.Env) -> gym.Space:
+    """The space of what the agent sees: past the connectors, if there are any."""
+    if not config._env_to_module_connector:
+        return env.observation_space
+    vector = gym.vector.SyncVectorEnv([lambda: env])
+    return config.build_env_to_module_connector(env=vector).observation_space

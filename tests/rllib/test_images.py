@@ -8,8 +8,7 @@ from gymnasium import spaces
 from ray.rllib.policy.sample_batch import SampleBatch
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
-from rllib_lsp.lsp.env_runner import _prefixed, _write
-from rllib_lsp.lsp.episodes import to_episodes
+from rllib_lsp.lsp.episodes import columns_of, to_episodes, write_step
 from rllib_lsp.lsp.spaces import SpaceError, observation_spec
 
 
@@ -91,10 +90,10 @@ class Shades(gym.Env):
 def test_images_stay_bytes_on_their_way_to_a_batch():
     env = gym.vector.SyncVectorEnv([Shades] * 2)
     rows = {}
-    arrival = _prefixed(env.reset()[0])
+    arrival = columns_of(env.reset()[0])
     for step in range(4):
-        _write(rows, step, 4, arrival)
-        arrival = _prefixed(env.step(np.zeros((2, 1), np.float32))[0])
+        write_step(rows, step, 4, arrival)
+        arrival = columns_of(env.step(np.zeros((2, 1), np.float32))[0])
     batch = convert_to_torch_tensor(SampleBatch(rows))
     pixels, count = batch["observation.pixels"], batch["observation.count"]
     assert pixels.dtype == torch.uint8
@@ -107,7 +106,7 @@ def test_images_stay_bytes_on_their_way_to_a_batch():
 def test_episodes_hold_images_as_they_were():
     env = gym.vector.SyncVectorEnv([Shades])
     rows, steps = {}, 3
-    arrival = _prefixed(env.reset()[0])
+    arrival = columns_of(env.reset()[0])
     for step in range(steps + 1):
         arrival |= {
             "action": np.zeros((1, 1), np.float32),
@@ -117,8 +116,8 @@ def test_episodes_hold_images_as_they_were():
             "truncated": np.zeros(1, bool),
         }
         if step < steps:
-            _write(rows, step, steps, arrival)
-            arrival = _prefixed(env.step(np.zeros((1, 1), np.float32))[0])
+            write_step(rows, step, steps, arrival)
+            arrival = columns_of(env.step(np.zeros((1, 1), np.float32))[0])
     (episode,) = to_episodes(rows, arrival, env)
     observations = episode.to_numpy().get_observations()
     assert len(episode) == steps
