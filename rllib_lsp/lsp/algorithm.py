@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -20,6 +20,7 @@ from rllib_lsp.lsp import rollout_state
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.env_runner import Fragment
+from rllib_lsp.lsp.hooks import has_connectors
 from rllib_lsp.lsp.offline import IN_REPLAY
 from rllib_lsp.lsp.remote_sampling import RemoteSampling
 from rllib_lsp.lsp.transfer import IS_DONE, begin_with
@@ -47,13 +48,14 @@ class LSP(Algorithm):
         return LSPConfig(algo_class=cls)
 
     def setup(self, config: LSPConfig) -> None:
-        super().setup(config)
+        # Before RLlib's own, which ends with the callback on_algorithm_init.
         self.replay = SequenceReplay(self.config.replay_capacity, self.config.seed)
         self._replay_checkpoint = ReplayCheckpoint(self.replay)
         self._next_fragment: dict[int, int] = {}
         self._remote = RemoteSampling(self.env_runner_group, self.config)
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
+        super().setup(config)
         if self.offline_data:
             self.offline_data.fill(self)
         self._transfer_table = ""
@@ -203,6 +205,13 @@ class LSP(Algorithm):
             "megabytes": self.replay.nbytes / 1e6,
         }
         self.metrics.log_dict(values, key=REPLAY, window=1)
+
+    def _before_evaluate(self) -> None:
+        """RLlib hands the state of connectors to remote evaluation runners only."""
+        super()._before_evaluate()
+        if self.eval_env_runner and has_connectors(self.config):
+            state = self.env_runner.get_state(not_components=COMPONENT_RL_MODULE)
+            self.eval_env_runner.set_state(state)
 
     def step(self) -> dict[str, Any]:
         """One iteration; adds how fast it sampled and learned, evaluation included."""

@@ -40,18 +40,20 @@ class Recorder:
     def add(self, episodes: Sequence[SingleAgentEpisode]) -> None:
         """Take in those that are whole; of one that was cut, no reader could make anything."""
         self._packed += [pack(e) for e in episodes if e.is_done and e.t_started == 0]
-        if len(self._packed) >= self._per_file:
-            self.flush()
+        while len(self._packed) >= self._per_file:
+            self._write()
 
     def flush(self) -> None:
-        """Write what has gathered."""
-        if not self._packed:
-            return
+        """Write the rest."""
+        if self._packed:
+            self._write()
+
+    def _write(self) -> None:
+        now, self._packed = self._packed[: self._per_file], self._packed[self._per_file :]
         self._directory.mkdir(parents=True, exist_ok=True)
         # A restored run must not write over the files of the first.
         path = self._directory / f"{self._name}-{uuid.uuid4().hex}.parquet"
-        pyarrow.parquet.write_table(pyarrow.table({COLUMN: self._packed}), path)
-        self._packed = []
+        pyarrow.parquet.write_table(pyarrow.table({COLUMN: now}), path)
 
 
 def pack(episode: SingleAgentEpisode) -> bytes:

@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.connectors.connector_v2 import ConnectorV2
 
 from rllib_lsp import LSPConfig
 from rllib_lsp.core.presets import PRESETS, SIZES, build_settings
@@ -18,9 +18,14 @@ class Spaces(gym.Env):
         self.action_space = config.get("action", gym.spaces.Box(-1, 1, (1,)))
 
 
-class StepCallback(RLlibCallback):
-    def on_episode_step(self, **kwargs):
-        pass
+class AsPicture(ConnectorV2):
+    """Says that it makes small pictures of observations."""
+
+    def recompute_output_observation_space(self, *spaces):
+        return gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+    def __call__(self, *, batch, **kwargs):
+        return batch
 
 
 def env(**spaces):
@@ -129,7 +134,6 @@ BAD = {
         lambda c: c.environment("dm_control/walker-walk-v0", env_config={"action_repeat": 0}),
         ["action_repeat", "0"],
     ),
-    "callback": (lambda c: c.callbacks(StepCallback), ["on_episode_step", "on_train_result"]),
     "fragment": (
         lambda c: c.env_runners(rollout_fragment_length="auto"),
         ["rollout_fragment_length = 'auto'", "at least 1"],
@@ -138,14 +142,34 @@ BAD = {
         lambda c: c.env_runners(gym_env_vectorize_mode="async"),
         ["gym_env_vectorize_mode = 'async'", "raise num_env_runners"],
     ),
-    "recording": (lambda c: c.offline_data(output="somewhere"), ["output", "not supported yet"]),
+    "remote recording": (
+        lambda c: c.offline_data(output="s3://bucket/episodes"),
+        ["output = 's3://bucket/episodes'", "local or mounted"],
+    ),
+    "recorded columns": (
+        lambda c: c.offline_data(output="here", output_write_episodes=False),
+        ["output_write_episodes = False", "input_read_episodes=True"],
+    ),
+    "no recording": (
+        lambda c: c.offline_data(input_=["/no/such/episodes"]),
+        ["/no/such/episodes does not exist", "offline_data(output=..."],
+    ),
+    "input": (lambda c: c.offline_data(input_=lambda _: None), ["input_ =", "a list of paths"]),
+    "nothing recorded": (
+        lambda c: c.offline_data(offline_updates=3),
+        ["offline_updates", "need recorded episodes", "input_="],
+    ),
     "learner connector": (
         lambda c: c.training(learner_connector=lambda *_: []),
-        ["connectors", "wrapper"],
+        ["learner_connector", "replayed windows", "env_to_module_connector"],
     ),
-    "connector": (
-        lambda c: c.env_runners(env_to_module_connector=lambda *_: []),
-        ["connectors", "wrapper"],
+    "own pipeline": (
+        lambda c: c.env_runners(add_default_connectors_to_env_to_module_pipeline=False),
+        ["add_default_connectors_to_env_to_module_pipeline = False", "yours"],
+    ),
+    "connected space": (
+        lambda c: c.env_runners(env_to_module_connector=lambda *_: AsPicture()),
+        ["8, 8, 3", "ResizeObservation"],
     ),
 }
 

@@ -3,6 +3,7 @@
 import pytest
 from ray import tune
 from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils.test_utils import check_train_results_new_api_stack
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 
 
@@ -26,6 +27,8 @@ def test_a_sweep_by_name_trains_with_each_value(tiny, tmp_path):
     results = tune.Tuner("LSP", param_space=config, run_config=run_config(tmp_path, 1)).fit()
     assert len(results) == 2
     assert not results.errors
+    for result in results:
+        check_train_results_new_api_stack(result.metrics)
     rates = {learner_of(result)["policy_learning_rate"] for result in results}
     assert sorted(rates) == pytest.approx([1e-4, 1e-3])
 
