@@ -18,7 +18,7 @@ class TaskMetrics(RLlibCallback):
     Every number in it is logged as ``env_runners/info/<name>``: as with the return, the mean over
     the episodes that ended since the last result, at most
     ``metrics_num_episodes_for_smoothing`` of them. For RLlib's own algorithms, one agent per
-    environment: LSP logs the same by itself, and takes no callbacks of episodes.
+    environment. LSP logs the same by itself; given to LSP too, it counts nothing twice.
     """
 
     def on_episode_end(

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALGORITHM = (ROOT / "docs/algorithm.md").read_text()
 TRANSFER = (ROOT / "docs/transfer.md").read_text()
+PIPELINES = (ROOT / "docs/pipelines.md").read_text()
 CHECKPOINT = re.compile(r'"~/ray_results/[^"]*"')
 
 
@@ -153,6 +155,37 @@ def test_transfer_in_python_runs_as_it_is_written(checkpoint):
         assert isinstance(config, LSPConfig)
         config.validate()
         assert config.transfer_options["checkpoint"] == str(checkpoint)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
+    """In networks of a few units, and for one iteration each."""
+    monkeypatch.chdir(tmp_path)
+    tiny = 'size="tiny", batch_size=4, batch_length=8, training_ratio=0.5, learning_starts=50'
+    few = ".reporting(min_sample_timesteps_per_iteration=70)"
+    short = '"Pendulum-v1", env_config={"max_episode_steps": 30}'
+    names, results = {}, []
+    for snippet in snippets(PIPELINES):
+        code = snippet.replace('size="small")', f"{tiny}){few}").replace('"Pendulum-v1"', short)
+        exec(code.replace("evaluation_interval=5", "evaluation_interval=1"), names)
+        config = names.pop("config", None)
+        if config is not None and "build_algo" not in code:
+            algorithm = config.build_algo()
+            results.append(algorithm.train())
+            algorithm.stop()
+    evaluated, called, connected, measured, own, pretrained = results
+    assert np.isfinite(evaluated["evaluation"]["env_runners"]["episode_return_mean"])
+    assert 0 <= called["env_runners"]["upright"] <= 1
+    assert called["env_runners"]["chunks"] >= 1
+    assert connected["num_env_steps_sampled_lifetime"] >= 70
+    assert measured["updates"] >= 1
+    assert measured["evaluation"]["env_runners"]["best"] < 0
+    assert own["learners"]["counted"] == own["replay"]["updates_lifetime"]
+    assert own["learners"]["default_policy"]["replayed_reward"] < 0
+    assert pretrained["replay"]["updates_lifetime"] == 10
+    assert pretrained["num_env_steps_sampled_lifetime"] == 0
+    (block,) = re.findall(r"```yaml\n(.*?)```", PIPELINES, re.DOTALL)
+    LSPConfig().environment("Pendulum-v1").update_from_dict(yaml.safe_load(block)).validate()
 
 
 def test_yaml_of_the_pages_is_taken(checkpoint):
