@@ -56,13 +56,13 @@ class LSP(Algorithm):
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
         super().setup(config)
-        if self.offline_data:
-            self.offline_data.fill(self)
         self._transfer_table = ""
         options = self.config.transfer_options
         if options and not options.get(IS_DONE):
             self._transfer_table = begin_with(self, options)
             print(self._transfer_table)
+        if self.offline_data:
+            self.offline_data.fill(self)
 
     def training_step(self) -> None:
         """Sample while learning keeps up, learn while sampling has earned it."""

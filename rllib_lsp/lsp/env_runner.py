@@ -14,7 +14,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.callbacks.callbacks import RLlibCallback
-from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import ENV_STEP_FAILURE
@@ -27,7 +26,7 @@ from rllib_lsp.envs import env_seed
 from rllib_lsp.envs.resumable import Resumable
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.episodes import columns_of, to_episodes, write_step
-from rllib_lsp.lsp.hooks import Hooks, needs_episodes
+from rllib_lsp.lsp.hooks import Hooks, needs_episodes, tell_of_environment
 from rllib_lsp.lsp.recording import Recorder
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 from rllib_lsp.replay import Rows
@@ -97,17 +96,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             [lambda: Resumable(build_env(config, context))] * self.num_envs
         )
         self._needs_initial_reset, self._is_seeded = True, False
-        make_callback(
-            "on_environment_created",
-            self._callbacks,
-            config.callbacks_on_environment_created,
-            kwargs={
-                "env_runner": self,
-                "metrics_logger": self.metrics,
-                "env": self.env,
-                "env_context": context,
-            },
-        )
+        tell_of_environment(self, context)
 
     @property
     def _agent(self) -> Agent:
@@ -133,8 +122,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         rows, decisions, frames = self._roll_out(steps, explore, random)
         fragment = Fragment(rows, self.worker_index or 0, self._fragments, decisions, frames)
         if self._hooks:
-            chunks = self.config.batch_mode == "truncate_episodes"
-            self._hooks.sampled(self._record(self._hooks.take(chunks=chunks)))
+            cut = self.config.batch_mode == "truncate_episodes"
+            self._hooks.sampled(self._record(self._hooks.take(cut=cut)))
         return fragment, self.get_metrics()
 
     def _record(self, episodes: list[SingleAgentEpisode]) -> list[SingleAgentEpisode]:
@@ -167,10 +156,9 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             parts.append(rows)
             steps += decisions
             finished += int(self._done().sum())
-        if num_episodes is not None:
-            self._needs_initial_reset = True
+        self._needs_initial_reset = num_episodes is not None
         if self._hooks:
-            return self._record(self._hooks.take(chunks=num_episodes is None))
+            return self._record(self._hooks.take(cut=num_episodes is None))
         if not parts:
             return []
         joined = {key: np.concatenate([part[key] for part in parts], 1) for key in parts[0]}

@@ -29,6 +29,7 @@ from ray.rllib.connectors.module_to_env import (
     UnBatchToIndividualItems,
 )
 from ray.rllib.core.columns import Columns
+from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.metrics import ENV_TO_MODULE_CONNECTOR, MODULE_TO_ENV_CONNECTOR
 
@@ -66,6 +67,17 @@ def needs_episodes(config: LSPConfig, callbacks: Sequence[RLlibCallback]) -> boo
 def has_connectors(config: LSPConfig) -> bool:
     """Whether observations or actions pass a user's connectors."""
     return bool(config._env_to_module_connector or config._module_to_env_connector)
+
+
+def tell_of_environment(runner: LSPEnvRunner, context: EnvContext) -> None:
+    """Call `on_environment_created`."""
+    kwargs = {"env_runner": runner, "metrics_logger": runner.metrics}
+    make_callback(
+        "on_environment_created",
+        runner._callbacks,
+        runner.config.callbacks_on_environment_created,
+        kwargs={**kwargs, "env": runner.env, "env_context": context},
+    )
 
 
 class Hooks:
@@ -153,11 +165,11 @@ class Hooks:
                 self._runner._new_episode(index)
         return observation
 
-    def take(self, *, chunks: bool) -> list[SingleAgentEpisode]:
-        """The episodes that ended since the last call and, if so asked, what there is of the
-        others, which are cut there."""
+    def take(self, *, cut: bool) -> list[SingleAgentEpisode]:
+        """The episodes that ended since the last call and, if the others are to be cut, what
+        there is of them."""
         taken, self._finished = self._finished, []
-        for index, episode in enumerate(self._episodes if chunks else ()):
+        for index, episode in enumerate(self._episodes if cut else ()):
             if len(episode):
                 lookback = self._runner.config.episode_lookback_horizon
                 self._episodes[index] = episode.cut(len_lookback_buffer=lookback)

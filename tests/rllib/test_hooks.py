@@ -17,6 +17,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from rllib_lsp import LSPConfig, TaskMetrics
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
 from tests.rllib.conftest import Match
+from tests.rllib.test_env_runner import Fragile
 
 OBSERVATION = "observation.observation"
 NAMES = (
@@ -147,6 +148,23 @@ def test_task_metrics_cost_nothing_and_count_once():
     assert runner._hooks is None
     _, metrics = runner.sample_fragment(201, "actions")
     assert len(metrics["info"]["success"].values) == 1
+
+
+def test_what_a_failed_environment_began_is_dropped(heard, monkeypatch):
+    config = (
+        LSPConfig()
+        .environment(Fragile)
+        .training(size="tiny")
+        .fault_tolerance(restart_failed_sub_environments=True)
+        .callbacks(Listener)
+    )
+    runner = runner_of(config)
+    monkeypatch.setattr(Fragile, "fails", True)
+    fragment, _ = runner.sample_fragment(6, "actions")
+    assert fragment.rows["is_first"][0, 0]
+    samples = heard[-1][-1]
+    assert samples == [(5, True, 0)]
+    assert [name for name, *_ in heard].count("on_environment_created") == 2
 
 
 class Hundredths(SingleAgentObservationPreprocessor):
