@@ -109,15 +109,18 @@ def to_rows(
 
 def _unit_actions(episode: SingleAgentEpisode, space: gym.Space, normalized: bool) -> np.ndarray:
     """Actions (T, A) as the agent knows them: one-hot, or in [-1, 1]."""
-    spec, action, recorded = action_spec(space), episode.get_actions(), episode.action_space
-    fits = isinstance(recorded, type(space)) and recorded.shape == space.shape
-    if not fits or (spec.discrete and recorded.n != spec.size):
+    spec, action = action_spec(space), episode.get_actions()
+    # Without bounds of its own, an episode has to be in units that need none.
+    own: Any = episode.action_space or (space if spec.discrete or normalized else None)
+    fits = isinstance(own, type(space)) and action.shape[1:] == own.shape == space.shape
+    if not fits or (spec.discrete and own.n != spec.size):
         raise ValueError(
-            f"Recorded actions are of {recorded}, those of the environment of {space}: record in "
-            f"the same environment."
+            f"Recorded actions are of {own}, those of the environment of {space}: record in the "
+            f"same environment. Episodes that name no action space have to hold actions in "
+            f"[-1, 1], and need actions_in_input_normalized=True."
         )
     if not spec.discrete and not normalized:
-        action = 2.0 * (action - recorded.low) / (recorded.high - recorded.low) - 1.0
+        action = 2.0 * (action - own.low) / (own.high - own.low) - 1.0
     return spec.from_env(action)
 
 

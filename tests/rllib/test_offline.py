@@ -13,6 +13,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.offline.offline_env_runner import OfflineSingleAgentEnvRunner
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
+from ray.rllib.utils.test_utils import check_train_results_new_api_stack
 
 from rllib_lsp import LSP, LSPConfig
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
@@ -108,9 +109,19 @@ def test_actions_in_units_of_the_environment_are_scaled():
     np.testing.assert_allclose(kept["action"], [[0], [-1], [1], [1], [1]])
 
 
-def test_choices_become_one_hot():
+def test_episodes_of_a_users_own_may_name_no_space():
+    spaces = (Match.observation_space, Match.action_space)
+    episode = episode_of(np.array([[0.5], [-1.0]], np.float32), None)
+    np.testing.assert_allclose(to_rows(episode, spaces, True)["action"], [[0], [0.5], [-1]])
+    with pytest.raises(ValueError, match="need actions_in_input_normalized=True"):
+        to_rows(episode, spaces, False)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_choices_become_one_hot(named):
     space = gym.spaces.Discrete(3)
-    rows = to_rows(episode_of([2, 0], space), (Match.observation_space, space), normalized=False)
+    episode = episode_of([2, 0], space if named else None)
+    rows = to_rows(episode, (Match.observation_space, space), normalized=False)
     np.testing.assert_array_equal(rows["action"], [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
 
 
@@ -236,6 +247,7 @@ def test_offline_only_never_acts_and_is_evaluated(build, tmp_path, monkeypatch):
     )
     algorithm = build(config.evaluation(evaluation_interval=1, evaluation_duration=2))
     result = algorithm.train()
+    check_train_results_new_api_stack(result)
     # Without a number, an iteration is an epoch: 88 rows in batches of 32.
     assert algorithm.progress["updates"] == 3
     assert algorithm.progress["decisions"] == 0
