@@ -24,7 +24,8 @@ def capture(runner: LSPEnvRunner) -> dict[str, Any]:
         "generator": runner._generator.get_state(),
         "random": runner._random.bit_generator.state,
     }
-    if not hasattr(runner, "_arrival"):
+    # Episode objects that a user's hooks have seen, and may have changed, cannot be made again.
+    if runner._hooks or not hasattr(runner, "_arrival"):
         return generators
     return {
         **generators,
@@ -41,9 +42,10 @@ def resume(runner: LSPEnvRunner, state: dict[str, Any]) -> None:
     """
     runner._generator.set_state(state["generator"])
     runner._random.bit_generator.state = state["random"]
-    if "runner" not in state:
+    runner._needs_initial_reset = True
+    if runner._hooks or "runner" not in state:
         return
-    runner._reset()
+    runner._reset(explore=True)
     runner._needs_initial_reset = True
     try:
         _resume_environments(runner, state)

@@ -17,8 +17,7 @@ def test_remote_evaluation_plans_as_it_is_told(build, tiny, parallel):
         evaluation_interval=1,
         evaluation_num_env_runners=1,
         evaluation_parallel_to_training=parallel,
-        # As long as a parallel iteration of training takes.
-        evaluation_duration="auto" if parallel else 2,
+        evaluation_duration=2,
         evaluation_duration_unit="episodes",
         evaluation_config={"explore": False, "planner": {"candidates": 24}},
     )
@@ -27,8 +26,7 @@ def test_remote_evaluation_plans_as_it_is_told(build, tiny, parallel):
     result = algorithm.train()
     evaluated = result["evaluation"]["env_runners"]
     assert np.isfinite(evaluated["episode_return_mean"])
-    if not parallel:
-        assert evaluated["num_episodes"] == 2
+    assert evaluated["num_episodes"] == 2
     (found,) = algorithm.eval_env_runner_group.foreach_env_runner(
         planner_of, local_env_runner=False
     )
