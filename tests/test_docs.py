@@ -158,6 +158,7 @@ def test_transfer_in_python_runs_as_it_is_written(checkpoint):
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("ray_session")
 def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
     """In networks of a few units, and for one iteration each."""
     monkeypatch.chdir(tmp_path)
@@ -173,7 +174,7 @@ def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
             algorithm = config.build_algo()
             results.append(algorithm.train())
             algorithm.stop()
-    evaluated, called, connected, measured, own, pretrained = results
+    evaluated, called, connected, measured, own, pretrained, shared = results
     assert np.isfinite(evaluated["evaluation"]["env_runners"]["episode_return_mean"])
     assert 0 <= called["env_runners"]["upright"] <= 1
     assert called["env_runners"]["chunks"] >= 1
@@ -184,6 +185,8 @@ def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
     assert own["learners"]["default_policy"]["replayed_reward"] < 0
     assert pretrained["replay"]["updates_lifetime"] == 10
     assert pretrained["num_env_steps_sampled_lifetime"] == 0
+    trained = shared["learners"]["__all_modules__"]["num_env_steps_trained_lifetime"]
+    assert trained == shared["replay"]["updates_lifetime"] * 4 * 8
     (block,) = re.findall(r"```yaml\n(.*?)```", PIPELINES, re.DOTALL)
     LSPConfig().environment("Pendulum-v1").update_from_dict(yaml.safe_load(block)).validate()
 

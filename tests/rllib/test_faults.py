@@ -9,6 +9,7 @@ import time
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from ray import tune
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
@@ -245,3 +246,21 @@ def test_rows_arrive_through_a_store_that_is_too_small_for_them(tmp_path):
     decisions, megabytes = map(float, done.stdout.split()[-2:])
     assert decisions >= 600
     assert megabytes > 100
+
+
+def test_a_part_whose_gradient_is_nan_is_left_alone_and_then_ends_the_run(build, tiny):
+    algorithm = build(tiny())
+    algorithm.train()
+    agent = algorithm.learner_group._learner.module["default_policy"].agent
+    with torch.no_grad():
+        agent.value.network[-1].weight.fill_(np.nan)
+    before = {key: value.clone() for key, value in agent.state_dict().items()}
+    with pytest.raises(FloatingPointError, match=r"10 updates in a row.*learning rate"):
+        for _ in range(5):
+            algorithm.train()
+    after = agent.state_dict()
+    changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    # The policy learns from the value, the model does not.
+    assert not [key for key in changed if key.startswith("policy.")]
+    assert [key for key in changed if key.startswith("world_model.rssm.")]
+    assert all(after[key].isfinite().all() for key in after if key.startswith("world_model."))
