@@ -66,14 +66,14 @@ class LSP(Algorithm):
 
     def training_step(self) -> None:
         """Sample while learning keeps up, learn while sampling has earned it."""
-        if self.is_offline:
+        if self.learns_offline:
             self._learn_offline()
         else:
             self._sample_and_learn()
         self._log_progress()
 
     @property
-    def is_offline(self) -> bool:
+    def learns_offline(self) -> bool:
         """Whether it learns from recorded episodes now, and does not act."""
         return self.config.offline_only or self.progress["updates"] < self.config.offline_updates
 
@@ -92,7 +92,7 @@ class LSP(Algorithm):
     def _run_one_training_iteration(self) -> Any:
         """RLlib's; but where nothing is sampled, no sample ends an iteration."""
         config = self.config
-        if self.is_offline:
+        if self.learns_offline:
             self.config = config.copy(copy_frozen=False)
             self.config.min_sample_timesteps_per_iteration = 0
         try:

@@ -123,7 +123,8 @@ def test_modules_learners_metrics_and_evaluations_of_ones_own(trained):
     # Metrics of callbacks, and an evaluation.
     assert first["capacity"] == algorithm.config.replay_capacity
     assert second["updates"] == algorithm.progress["updates"] > first["updates"]
-    assert second["evaluations"] == 2
+    # RLlib puts a result together before it evaluates.
+    assert second["evaluations"] == 1
     evaluation = second["evaluation"]
     best = evaluation[ENV_RUNNER_RESULTS]["best"]
     assert best == pytest.approx(evaluation[ENV_RUNNER_RESULTS]["episode_return_max"], rel=1e-5)

@@ -13,7 +13,6 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.offline.offline_env_runner import OfflineSingleAgentEnvRunner
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
-from ray.rllib.utils.test_utils import check_train_results_new_api_stack
 
 from rllib_lsp import LSP, LSPConfig
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
@@ -233,7 +232,7 @@ def test_pre_training_from_ppos_episodes_then_online_and_restored(build, tmp_pat
     restored = LSP.from_checkpoint(path)
     try:
         assert len(restored.replay) == len(algorithm.replay)
-        assert not restored.is_offline
+        assert not restored.learns_offline
     finally:
         restored.stop()
 
@@ -247,7 +246,6 @@ def test_offline_only_never_acts_and_is_evaluated(build, tmp_path, monkeypatch):
     )
     algorithm = build(config.evaluation(evaluation_interval=1, evaluation_duration=2))
     result = algorithm.train()
-    check_train_results_new_api_stack(result)
     # Without a number, an iteration is an epoch: 88 rows in batches of 32.
     assert algorithm.progress["updates"] == 3
     assert algorithm.progress["decisions"] == 0
