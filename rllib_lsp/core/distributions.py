@@ -213,7 +213,8 @@ class TwoHot:
         position = (symlog(target).clamp(-self.LIMIT, self.LIMIT) + self.LIMIT) / self._step
         low = position.floor().clamp(max=self.bins - 2)
         share = (position - low).unsqueeze(-1)
-        index = low.long().unsqueeze(-1)
+        # Of NaN the share is NaN, and so the answer; as an index it would end the program.
+        index = low.nan_to_num().long().unsqueeze(-1)
         log_p = torch.log_softmax(logits, -1)
         low_p, high_p = log_p.gather(-1, index), log_p.gather(-1, index + 1)
         return (low_p * (1.0 - share) + high_p * share).squeeze(-1)

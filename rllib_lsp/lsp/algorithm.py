@@ -52,10 +52,10 @@ class LSP(Algorithm):
         self.replay = SequenceReplay(self.config.replay_capacity, self.config.seed)
         self._replay_checkpoint = ReplayCheckpoint(self.replay)
         self._next_fragment: dict[int, int] = {}
-        self._remote = RemoteSampling(self.env_runner_group, self.config)
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
         super().setup(config)
+        self._remote = RemoteSampling(self.env_runner_group, self.config)
         self._transfer_table = ""
         options = self.config.transfer_options
         if options and not options.get(IS_DONE):
@@ -197,7 +197,8 @@ class LSP(Algorithm):
     def _log_progress(self) -> None:
         progress, cost = self.progress, self._update_cost
         online = max(0, progress["updates"] - self.config.offline_updates)
-        ratio = online * cost / max(1, progress["decisions"])
+        # Where no decision was sampled, none was replayed for it.
+        ratio = online * cost / progress["decisions"] if progress["decisions"] else 0.0
         values = {
             "training_ratio": ratio,
             "updates_lifetime": progress["updates"],

@@ -183,3 +183,9 @@ def test_two_hot_stays_finite_at_and_beyond_its_limits(target):
 
 def test_untrained_two_hot_predicts_zero():
     assert TwoHot(101).mean(torch.zeros(101)).abs().item() < 1e-5
+
+
+def test_two_hot_answers_nan_with_nan():
+    logits = torch.zeros(3, 11)
+    target = torch.tensor([0.0, float("nan"), float("inf")])
+    assert TwoHot(11).log_prob(logits, target).isnan().tolist() == [False, True, False]

@@ -256,8 +256,7 @@ def test_a_part_whose_gradient_is_nan_is_left_alone_and_then_ends_the_run(build,
         agent.value.network[-1].weight.fill_(np.nan)
     before = {key: value.clone() for key, value in agent.state_dict().items()}
     with pytest.raises(FloatingPointError, match=r"10 updates in a row.*learning rate"):
-        for _ in range(5):
-            algorithm.train()
+        algorithm.train()
     after = agent.state_dict()
     changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
     # The policy learns from the value, the model does not.
