@@ -39,8 +39,8 @@ class HIROAgent(nn.Module):
         self.low = Level(state + goal, action.size, settings.low)
         self.high = Level(state, goal, settings.high) if settings.learns_goals else None
         # Until it is measured: what the environment's units happen to be.
-        given = torch.tensor(settings.goals.range or 1.0).expand(goal).clone()
-        self.register_buffer("goal_range", given)
+        given = settings.goals.range if goal and settings.goals.range else (1.0,)
+        self.register_buffer("goal_range", torch.tensor(given).expand(goal).clone())
 
     @property
     def goal_width(self) -> int:
