@@ -75,13 +75,18 @@ def load_agent(
     an option that cannot be used.
     """
     content = read_agent(path, device)
-    agent = _build(content, planner or {})
+    agent = build_agent(content, planner)
     agent.load_state_dict(content["weights"])
     return SavedAgent(agent.to(device).eval(), seed)
 
 
-def _build(content: Mapping[str, Any], planner: Mapping[str, Any]) -> Agent | HIROAgent:
-    """The agent, of LSP or of HIRO, that `save_agent` described."""
+def build_agent(
+    content: Mapping[str, Any], planner: Mapping[str, Any] | None = None
+) -> Agent | HIROAgent:
+    """The agent, of LSP or of HIRO, that `read_agent` found described, with new weights.
+
+    Raises CheckpointError for options of a planner where there is none.
+    """
     spec, action = content["observation"], ActionSpec(*content["action"])
     groups = {**content["settings"]}
     if "levels" in groups:
@@ -89,7 +94,7 @@ def _build(content: Mapping[str, Any], planner: Mapping[str, Any]) -> Agent | HI
             raise CheckpointError(f"planner = {dict(planner)!r}: HIRO's agents do not plan.")
         parts = {name: groups[name] for name in HIRO_PARTS}
         return HIROAgent(spec, action, build_hiro_settings(groups["levels"], parts))
-    groups["planner"] = {**groups["planner"], **planner}
+    groups["planner"] = {**groups["planner"], **(planner or {})}
     return Agent(spec, action, build_settings(groups))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rllib_lsp.core.presets import merge
-from rllib_lsp.core.settings import _at_least, _check, _one_of
+from rllib_lsp.core.settings import at_least, check, one_of
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class LevelSettings:
     def __post_init__(self) -> None:
         part = "level"
         wide = bool(self.hidden) and min(self.hidden) >= 1
-        _check(part, "hidden", self.hidden, wide, "give the width of each layer, at least 1")
-        _at_least(self, part, noise=0, target_noise=0, target_noise_clip=0, policy_every=1)
+        check(part, "hidden", self.hidden, wide, "give the width of each layer, at least 1")
+        at_least(self, part, noise=0, target_noise=0, target_noise_clip=0, policy_every=1)
         for name in ("gamma", "target_rate"):
             value = getattr(self, name)
-            _check(part, name, value, 0 <= value <= 1, "it has to lie in [0, 1]")
-        _check(part, "reward_scale", self.reward_scale, self.reward_scale > 0, "it has to be > 0")
+            check(part, name, value, 0 <= value <= 1, "it has to lie in [0, 1]")
+        check(part, "reward_scale", self.reward_scale, self.reward_scale > 0, "it has to be > 0")
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class GoalSettings:
 
     def __post_init__(self) -> None:
         part = "goals"
-        _one_of(self, part, "source", ("learned", "random"))
-        _at_least(self, part, duration=1, candidates=0, candidate_std=0)
+        one_of(self, part, "source", ("learned", "random"))
+        at_least(self, part, duration=1, candidates=0, candidate_std=0)
         positive = all(width > 0 for width in self.range)
-        _check(part, "range", self.range, positive, "every entry has to be above 0")
-        _check(part, "range_std", self.range_std, self.range_std > 0, "it has to be above 0")
+        check(part, "range", self.range, positive, "every entry has to be above 0")
+        check(part, "range_std", self.range_std, self.range_std > 0, "it has to be above 0")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class HIROSettings:
 
     def __post_init__(self) -> None:
         known = self.levels in (1, 2)
-        _check("HIRO", "levels", self.levels, known, "2 levels, or 1 for plain TD3")
+        check("HIRO", "levels", self.levels, known, "2 levels, or 1 for plain TD3")
 
     @property
     def has_goals(self) -> bool:
