@@ -27,11 +27,12 @@ class HIROTorchLearner(LSPTorchLearner):
         for module_id, columns in batch.items():
             agent: HIROAgent = self.module[module_id].unwrapped().agent
             pairs = rows_of(agent, columns, PAIRS)
-            updates = [
-                Rows(*parts) for parts in zip(*(part.unbind(1) for part in pairs), strict=True)
-            ]
+            updates = pairs.reward.shape[1]
+            # All were drawn alike, so any part of them is as good a batch.
+            pairs = Rows(*(part.flatten(0, 1) for part in pairs))
             windows = rows_of(agent, columns, WINDOWS) if agent.high is not None else None
-            found = learning.learn(agent, updates, windows, self._optimizers_of(module_id, agent))
+            optimizers = self._optimizers_of(module_id, agent)
+            found = learning.learn(agent, pairs, updates, windows, optimizers)
             # One transfer for all scalars.
             values = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
             _check_finite(values)

@@ -28,7 +28,9 @@ TINY_LSP = TINY | {
     "size": "tiny", "batch_length": 8, "behaviour": {"starts": 8, "hidden": 16},
     "planner": {"candidates": 8, "elites": 2},
 }  # fmt: skip
-TINY_HIRO = TINY | {"low": {"hidden": [16]}, "high": {"hidden": [16]}}
+TINY_HIRO = TINY | {
+    "low": {"hidden": [16]}, "high": {"hidden": [16]}, "goals": {"duration": 5},
+}  # fmt: skip
 
 
 def experiments(path):

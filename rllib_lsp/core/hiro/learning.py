@@ -80,21 +80,24 @@ def high_steps(
 
 def learn(
     agent: HIROAgent,
-    pairs: list[Rows],
+    pairs: Rows,
+    updates: int,
     windows: Rows | None,
     optimizers: Mapping[str, Optimizers],
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """An update of the lower level for each of `pairs`, then one of the upper on `windows`.
+    """So many `updates` of the lower level, on equal parts of `pairs`, then one of the upper on
+    `windows`.
 
     Returns scalars to log, means over the updates.
     """
     logged: dict[str, list[Tensor]] = {}
-    for rows in pairs:
-        steps = low_steps(agent, rows)
-        if agent.goal_width:
-            logged.setdefault("goal_distance", []).append(-steps.reward.mean())
-        _collect(logged, "low", agent.low.update(steps, optimizers["low"], generator))
+    steps = low_steps(agent, pairs)
+    if agent.goal_width:
+        logged["goal_distance"] = [-steps.reward.mean()]
+    for parts in zip(*(part.chunk(updates) for part in steps), strict=True):
+        part = Transitions(*parts)
+        _collect(logged, "low", agent.low.update(part, optimizers["low"], generator))
     if agent.high is not None and windows is not None:
         found = segments(agent, windows)
         steps = high_steps(agent, found, generator)
