@@ -126,6 +126,11 @@ class HIROConfig(ReplayConfig):
         settings = self.settings()
         if self.grad_clip is not None:
             raise ValueError(f"grad_clip = {self.grad_clip!r}: TD3 does not clip; set it to None.")
+        if self.num_learners > 1:
+            raise ValueError(
+                f"num_learners = {self.num_learners}: HIRO's updates are too small to share; use 0 "
+                f"(in the main process) or 1 (an actor of its own)."
+            )
         streams = self.num_envs_per_env_runner * max(1, self.num_env_runners)
         shortest = 2 * streams * (settings.goals.duration + 1)
         if self.replay_capacity < shortest:

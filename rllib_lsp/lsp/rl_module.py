@@ -40,7 +40,7 @@ class ActingRLModule(TorchRLModule, InferenceOnlyAPI):
                 parent, _, child = name.rpartition(".")
                 setattr(self.get_submodule(parent), child, None)
 
-    def train(self, mode: bool = True) -> LSPTorchRLModule:
+    def train(self, mode: bool = True) -> ActingRLModule:
         """RLlib toggles the mode at every forward; the recursion over submodules is slow."""
         return self if self.training == mode else super().train(mode)
 

@@ -213,6 +213,7 @@ BAD = {
         training(learning_starts=0),
         ["learning_starts = 0", "give goals.range"],
     ),
+    "learners": (lambda c: c.learners(num_learners=2), ["num_learners = 2", "use 0"]),
     "clipping": (training(grad_clip=1.0), ["grad_clip = 1.0", "does not clip"]),
     "discrete": (env(action=gym.spaces.Discrete(3)), ["Discrete(3)", "use LSP"]),
     "image": (
