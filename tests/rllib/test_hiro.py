@@ -68,8 +68,8 @@ def test_results_evaluation_and_accounting_are_as_lsps(build, levels):
     assert second["throughput"]["updates_per_s"] > 0
 
 
-def test_remote_runners_and_a_learner_of_its_own(build):
-    config = tiny().env_runners(num_env_runners=2, num_envs_per_env_runner=2)
+def test_a_remote_runner_and_a_learner_of_its_own(build):
+    config = tiny().env_runners(num_env_runners=1, num_envs_per_env_runner=2)
     algorithm = build(config.learners(num_learners=1))
     result = algorithm.train()
     assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.1)
@@ -82,7 +82,7 @@ def test_remote_runners_and_a_learner_of_its_own(build):
         states = algorithm.env_runner_group.foreach_env_runner(
             lambda runner: runner.module.get_state(), local_env_runner=False
         )
-    assert len(states) == 2
+    assert len(states) == 1
     for state in states:
         # Runners hold the actors and the range of goals, and nothing else.
         assert {key.split(".")[2] for key in state if key != "agent.goal_range"} == {
