@@ -15,7 +15,7 @@ import json
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,8 @@ PACKAGES = ("rllib-lsp", "ray", "torch", "dm_control", "mujoco", "gymnasium")
 SETTINGS = (
     "preset", "size", "world_model", "skills", "behaviour", "planner", "training_ratio",
     "batch_size", "batch_length", "lr", "gamma", "num_env_runners", "num_envs_per_env_runner",
-    "env_config", "num_cpus_for_main_process",
+    "env_config", "num_cpus_for_main_process", "levels", "low", "high", "goals",
+    "updates_per_round", "learning_starts", "learning_rates",
 )  # fmt: skip
 
 
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what a reader has to know of these runs")
     arguments = parser.parse_args()
     runs = [read_run(trial, arguments.until or float("inf")) for trial in arguments.trials]
-    for run in runs:
-        checkpoint = run.pop("checkpoint")
+    checkpoints = [run.pop("checkpoint") for run in runs]
+    for run, checkpoint in zip(runs, checkpoints, strict=True):
         run["last_checkpoint"] = play(run["environment"], checkpoint, arguments.episodes)
     results = {
         "experiment": arguments.name,
@@ -48,7 +49,7 @@ def main() -> None:
         "versions": {name: version(name) for name in PACKAGES},
         "commit": arguments.commit,
         "note": arguments.note,
-        "floors": floors(runs[0]["environment"], arguments.episodes),
+        "floors": floors(runs[0]["environment"], checkpoints[0], arguments.episodes),
         "runs": runs,
     }
     for run in runs[1:]:
@@ -75,7 +76,7 @@ def read_run(trial: Path, until: float) -> dict[str, Any]:
     checkpoints = sorted(trial.glob("checkpoint_*")) if len(results) == len(everything) else []
     return {
         "environment": {"id": config["env"], "config": config.get("env_config", {})},
-        "settings": {key: config.get(key) for key in SETTINGS},
+        "settings": {key: config[key] for key in SETTINGS if key in config},
         "seed": config["seed"],
         "reached_its_budget": finished or len(results) < len(everything),
         "checkpoint": checkpoints[-1] if checkpoints else None,
@@ -102,38 +103,35 @@ def git_commit() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
-def floors(environment: dict[str, Any], episodes: int) -> dict[str, Any]:
-    """Returns of uniformly random actions and of agents that have learned nothing."""
-    from rllib_lsp.core.agent import Agent
-    from rllib_lsp.core.presets import build_settings
-    from rllib_lsp.core.saved_agent import SavedAgent
+def floors(environment: dict[str, Any], checkpoint: Path | None, episodes: int) -> dict[str, Any]:
+    """Of uniformly random actions, and of agents like the checkpoint's that learned nothing."""
     from rllib_lsp.envs import make_env
-    from rllib_lsp.lsp.spaces import action_spec, observation_spec
 
     env = make_env(environment["id"], **environment["config"])
     env.action_space.seed(0)
-    spec, actions = observation_spec(env.observation_space), action_spec(env.action_space)
-
-    def untrained(seed: int) -> SavedAgent:
-        import torch
-
-        torch.manual_seed(seed)
-        return SavedAgent(Agent(spec, actions, build_settings({}, size="small")).eval(), seed)
-
-    policies = {
-        "random": lambda seed: lambda observation: env.action_space.sample(),
-        "untrained": lambda seed: untrained(seed).act,
-    }
+    policies = {"random": lambda seed: lambda observation: env.action_space.sample()}
+    if checkpoint is not None:
+        policies["untrained"] = lambda seed: untrained(checkpoint, seed).act
     return {
         name: statistics([episode(env, make(seed), seed) for seed in range(episodes)])
         for name, make in policies.items()
     }
 
 
+def untrained(checkpoint: Path, seed: int) -> Any:
+    """An agent of the checkpoint's settings, with the weights that training begins with."""
+    import torch
+
+    from rllib_lsp.core.saved_agent import SavedAgent, build_agent, read_agent
+
+    torch.manual_seed(seed)
+    return SavedAgent(build_agent(read_agent(checkpoint)).eval(), seed)
+
+
 def play(
     environment: dict[str, Any], checkpoint: Path | None, episodes: int
 ) -> dict[str, float] | None:
-    """Returns of a checkpoint, acting outside Ray and without exploration."""
+    """Of a checkpoint, acting outside Ray and without exploration."""
     from rllib_lsp import load_agent, make_env
 
     if checkpoint is None:
@@ -141,28 +139,40 @@ def play(
     agent = load_agent(checkpoint, seed=0)
     env = make_env(environment["id"], **environment["config"])
 
-    def fresh(seed: int) -> float:
+    def fresh(seed: int) -> Outcome:
         agent.reset()
         return episode(env, agent.act, seed)
 
     return statistics([fresh(seed) for seed in range(episodes)])
 
 
-def episode(env: Any, act: Any, seed: int) -> float:
-    observation, _ = env.reset(seed=1_000 + seed)
+class Outcome(NamedTuple):
+    """Of one episode."""
+
+    total: float
+    success: float | None
+    """Where the task says so."""
+
+
+def episode(env: Any, act: Any, seed: int) -> Outcome:
+    observation, info = env.reset(seed=1_000 + seed)
     total, done = 0.0, False
     while not done:
-        observation, reward, terminated, truncated, _ = env.step(act(observation))
+        observation, reward, terminated, truncated, info = env.step(act(observation))
         total, done = total + reward, terminated or truncated
-    return total
+    return Outcome(total, info.get("success"))
 
 
-def statistics(returns: list[float]) -> dict[str, float]:
-    return {
+def statistics(outcomes: list[Outcome]) -> dict[str, float]:
+    """Mean and deviation of the returns; of tasks that know success its share."""
+    returns = [outcome.total for outcome in outcomes]
+    found = {
         "mean": round(float(np.mean(returns)), 1),
         "std": round(float(np.std(returns)), 1),
         "episodes": len(returns),
     }
+    successes = [outcome.success for outcome in outcomes if outcome.success is not None]
+    return found | ({"success": round(float(np.mean(successes)), 3)} if successes else {})
 
 
 def draw(results: dict[str, Any], path: Path) -> None:

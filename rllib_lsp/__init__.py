@@ -12,6 +12,8 @@ _HOMES = {
     "LSPConfig": "rllib_lsp.lsp.config",
     "DreamerConfig": "rllib_lsp.lsp.baselines",
     "FixedPolicyConfig": "rllib_lsp.lsp.baselines",
+    "HIRO": "rllib_lsp.hiro.algorithm",
+    "HIROConfig": "rllib_lsp.hiro.config",
     "PlaNetConfig": "rllib_lsp.lsp.baselines",
     "RandomSkillsConfig": "rllib_lsp.lsp.baselines",
     "TaskMetrics": "rllib_lsp.callbacks",
@@ -20,9 +22,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "HIRO",
     "LSP",
     "DreamerConfig",
     "FixedPolicyConfig",
+    "HIROConfig",
     "LSPConfig",
     "PlaNetConfig",
     "RandomSkillsConfig",

@@ -35,7 +35,7 @@ class SequenceReplay:
             raise ReplayError(f"replay capacity = {capacity} has to be at least 2 rows.")
         self.capacity = capacity
         self.rows_added = 0
-        self._known_length = 0
+        self._known_length: dict[str | None, int] = {}
         self._arrays: Rows = {}
         self._successor = np.full(capacity, NO_ROW, np.int64)
         self._last_row: dict[Hashable, int] = {}
@@ -92,28 +92,41 @@ class SequenceReplay:
                 raise ReplayError(f"Replay rows of {key!r} are {array.shape[1:]}, got {got}.")
         return count
 
-    def sample(self, batch: int, length: int) -> Rows:
+    def sample(self, batch: int, length: int, begin: str | None = None) -> Rows:
         """Windows drawn uniformly from all that exist: {key: (batch, length, ...)}.
 
+        `begin`: a column of booleans, true in rows where windows may begin; else all may.
         Raises ReplayError when no stream holds `length` consecutive rows.
         """
-        windows = self._sample_windows(batch, length)
+        windows = self._sample_windows(batch, length, begin)
         return {key: array[windows] for key, array in self._arrays.items()}
 
-    def _sample_windows(self, batch: int, length: int) -> np.ndarray:
+    def _sample_windows(self, batch: int, length: int, begin: str | None) -> np.ndarray:
         """Row numbers (batch, length); starts too close to a stream's end are drawn again."""
         found: list[np.ndarray] = []
         missing = batch
         while missing:
-            starts = self._random.integers(max(1, len(self)), size=2 * missing)
-            windows = self._follow(starts, length)[:missing]
-            if len(windows) == 0 and not len(self._follow(np.arange(len(self)), length)):
+            windows = self._follow(self._draw(2 * missing, begin), length)[:missing]
+            if len(windows) == 0 and not len(self._follow(self._beginnings(begin), length)):
                 raise ReplayError(
                     f"No stream holds {length} consecutive rows yet ({len(self)} rows in all)."
                 )
             found.append(windows)
             missing -= len(windows)
         return np.concatenate(found)
+
+    def _draw(self, count: int, begin: str | None) -> np.ndarray:
+        """`count` rows in which a window may begin; none where there is none."""
+        if begin is None:
+            return self._random.integers(max(1, len(self)), size=count)
+        possible = self._beginnings(begin)
+        return self._random.choice(possible, count) if len(possible) else possible
+
+    def _beginnings(self, begin: str | None) -> np.ndarray:
+        """All rows in which a window may begin, be there enough rows after it or not."""
+        if begin is None or not self._arrays:
+            return np.arange(len(self))
+        return np.flatnonzero(self._arrays[begin][: len(self)])
 
     def _follow(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Windows from those `starts` that have `length` rows: (n, length)."""
@@ -125,11 +138,12 @@ class SequenceReplay:
             windows[step] = row
         return windows[:, windows[-1] != NO_ROW].T
 
-    def can_sample(self, length: int) -> bool:
-        """Whether any window of `length` rows exists; asked again, the answer is free."""
-        if length > self._known_length and len(self._follow(np.arange(len(self)), length)):
-            self._known_length = length
-        return length <= self._known_length
+    def can_sample(self, length: int, begin: str | None = None) -> bool:
+        """Whether any such window exists, see `sample`; asked again, the answer is free."""
+        known = self._known_length.get(begin, 0)
+        if length > known and len(self._follow(self._beginnings(begin), length)):
+            self._known_length[begin] = known = length
+        return length <= known
 
     def save(self, directory: Path) -> None:
         """Write the rows as they lie, one `.npy` file a key, and what continues them.
@@ -192,6 +206,6 @@ class SequenceReplay:
             for key, row in state["last_row"]
             if row >= shift
         }
-        self._known_length = 0
+        self._known_length.clear()
         self.rows_added = state["rows_added"] - shift
         self._random.bit_generator.state = state["random"]

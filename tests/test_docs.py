@@ -13,11 +13,14 @@ import yaml
 
 from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.hiro.settings import GoalSettings, LevelSettings
 from rllib_lsp.core.models import COMPONENTS
 from rllib_lsp.core.presets import PRESETS, build_settings
 from rllib_lsp.core.saved_agent import save_agent
 from rllib_lsp.core.settings import PARTS
 from rllib_lsp.core.transfer import KEPT
+from rllib_lsp.hiro.algorithm import HIRO
+from rllib_lsp.hiro.config import HIROConfig
 from rllib_lsp.lsp.baselines import BASELINES
 from rllib_lsp.lsp.config import TRAINING_PRESETS, LSPConfig
 
@@ -81,11 +84,13 @@ def test_the_tables_of_options_are_complete(heading, part):
 
 def test_the_table_of_baselines_is_what_their_configs_do():
     rows = {code(row[0])[0]: row for row in table(ALGORITHM, "Baselines")}
-    assert set(rows) == set(BASELINES)
+    algorithms = {**BASELINES, "HIRO": HIRO}
+    assert set(rows) == set(algorithms)
     for name, (_, config, difference, example) in rows.items():
-        made = BASELINES[name].get_default_config()
+        made = algorithms[name].get_default_config()
         assert type(made).__name__ == code(config)[0]
-        for option in code(difference):
+        # HIRO's only option there is one that may be set.
+        for option in code(difference) if name in BASELINES else ():
             key, value = option.split(": ", 1)
             if key in ("skills", "planner", "transfer"):
                 given = made.transfer_options if key == "transfer" else getattr(made, key)
@@ -96,6 +101,25 @@ def test_the_table_of_baselines_is_what_their_configs_do():
             assert {k: given[k] for k in wanted} == wanted, option
         (target,) = re.findall(r"\((.*)\)", example)
         assert f"run: {name}\n" in (ROOT / "docs" / target).read_text()
+
+
+def test_the_page_of_hiro_names_every_option_and_its_yaml_is_taken():
+    page = (ROOT / "docs/hiro.md").read_text()
+    written = {name for row in table(page, "Options") for name in code(row[0])}
+    levels, goals = (
+        {f"{part}.{field.name}" for field in dataclasses.fields(settings)}
+        for part, settings in (("low", LevelSettings), ("goals", GoalSettings))
+    )
+    assert written == levels | goals | {"levels", "updates_per_round"}
+    defaults = HIROConfig().settings()
+    for name, value, _ in table(page, "Options"):
+        part, _, option = code(name)[0].rpartition(".")
+        if value and part:
+            default = getattr(getattr(defaults, part), option)
+            assert yaml.safe_load(code(value)[0]) == as_option(default), name
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    for spec in yaml.safe_load(block).values():
+        HIROConfig().environment(spec["env"]).update_from_dict(spec["config"]).validate()
 
 
 def test_the_table_of_components_says_which_are_kept():

@@ -53,6 +53,21 @@ def test_windows_stay_whole_while_old_rows_are_overwritten(capacity):
             assert (runs == 1).all()
 
 
+def test_windows_begin_where_they_may():
+    replay = SequenceReplay(50, seed=0)
+    assert not replay.can_sample(4, "here")
+    for start in range(0, 90, 9):
+        rows = fragment(0, start, 9)
+        replay.add("a", rows | {"here": rows["value"] % 7 == 3})
+        # One that has begun is no window yet.
+        assert replay.can_sample(4, "here") == (start + 9 > 3 + 3)
+    starts = replay.sample(2000, 4, "here")["value"][:, 0]
+    assert sorted(set(starts.tolist())) == [45, 52, 59, 66, 73, 80]
+    assert min(np.unique(starts, return_counts=True)[1]) > 2000 / 6 * 0.7
+    with pytest.raises(ReplayError, match="No stream holds 51 consecutive rows"):
+        replay.sample(1, 51, "here")
+
+
 def test_every_window_is_equally_likely():
     replay = SequenceReplay(100, seed=0)
     replay.add("a", fragment(0, 0, 30))

@@ -67,7 +67,7 @@ class Models(nn.Module):
             else PlannedActions()
         )
         self.value = wanted("value", lambda: Value(features, scalar, behaviour))
-        self._view = _parse_view(skills.predictor_features, spec)
+        self._view = parse_view(skills.predictor_features, spec)
         seen = sum(len(indices) for _, indices in self._view) or features
         self.skill_predictor = wanted(
             "skill_predictor", lambda: SkillPredictor(seen, skills.dim, behaviour)
@@ -80,6 +80,11 @@ class Models(nn.Module):
         )
         self.return_scale = ReturnScale() if "policy" in groups else None
         self.reward_fn = resolve_reward_fn(settings.planner.reward_fn)
+
+    @property
+    def spec(self) -> ObservationSpec:
+        """Shape of each observation."""
+        return self.world_model.encoder.spec
 
     @property
     def plan_width(self) -> int:
@@ -121,7 +126,7 @@ class Models(nn.Module):
 
 def check_fit(spec: ObservationSpec, action: ActionSpec, settings: Settings) -> None:
     """Raises SettingsError where settings do not fit an environment."""
-    _parse_view(settings.skills.predictor_features, spec)
+    parse_view(settings.skills.predictor_features, spec)
     if settings.plans_actions and action.discrete:
         raise SettingsError(
             "planner.space = 'actions' cannot be used: the environment's actions are discrete; "
@@ -129,8 +134,13 @@ def check_fit(spec: ObservationSpec, action: ActionSpec, settings: Settings) -> 
         )
 
 
-def _parse_view(names: tuple[str, ...], spec: ObservationSpec) -> list[tuple[str, range]]:
-    """`position` or `position[0:2]` → the key and the indices that it means."""
+def parse_view(
+    names: tuple[str, ...], spec: ObservationSpec, option: str = "skills.predictor_features"
+) -> list[tuple[str, range]]:
+    """`position` or `position[0:2]` → the key and the indices that it means.
+
+    Raises SettingsError, naming the `option`, for what the observation does not have.
+    """
     view = []
     for name in names:
         match = re.fullmatch(r"(.+?)(?:\[(\d+):(\d+)\])?", name)
@@ -138,15 +148,13 @@ def _parse_view(names: tuple[str, ...], spec: ObservationSpec) -> list[tuple[str
         if key not in spec or len(spec[key]) != 1:
             vectors = ", ".join(part for part, shape in spec.items() if len(shape) == 1)
             raise SettingsError(
-                f"skills.predictor_features = {name!r} cannot be used: it names no observation "
+                f"{option} = {name!r} cannot be used: it names no observation "
                 f"vector; there are {vectors or 'none'}."
             )
         width = spec[key][0]
         begin, end = (int(match[2]), int(match[3])) if match and match[2] else (0, width)
         if not begin < end <= width:
-            raise SettingsError(
-                f"skills.predictor_features = {name!r} cannot be used: {key!r} has {width} entries."
-            )
+            raise SettingsError(f"{option} = {name!r} cannot be used: {key!r} has {width} entries.")
         view.append((key, range(begin, end)))
     return view
 

@@ -12,6 +12,9 @@ import torch
 
 from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.hiro.agent import HIROAgent
+from rllib_lsp.core.hiro.settings import PARTS as HIRO_PARTS
+from rllib_lsp.core.hiro.settings import build_hiro_settings
 from rllib_lsp.core.presets import build_settings
 
 FILE_NAME = "agent.pt"
@@ -24,14 +27,15 @@ class CheckpointError(ValueError):
     """A path that holds no readable agent."""
 
 
-def save_agent(agent: Agent, stream: IO[bytes]) -> None:
+def save_agent(agent: Agent | HIROAgent, stream: IO[bytes]) -> None:
     """Write weights and settings; nothing in the file is code, so `reward_fn` is left out."""
     settings = dataclasses.asdict(agent.settings)
-    settings["planner"]["reward_fn"] = None
+    if isinstance(agent, Agent):
+        settings["planner"]["reward_fn"] = None
     torch.save(
         {
             "version": FORMAT_VERSION,
-            "observation": agent.world_model.encoder.spec,
+            "observation": agent.spec,
             "action": tuple(agent.action_spec),
             "settings": settings,
             "weights": agent.state_dict(),
@@ -77,12 +81,27 @@ def load_agent(
     an option that cannot be used.
     """
     content = read_agent(path, device)
-    groups = {**content["settings"]}
-    groups["planner"] = {**groups["planner"], **(planner or {})}
-    settings = build_settings(groups)
-    agent = Agent(content["observation"], ActionSpec(*content["action"]), settings)
+    agent = build_agent(content, planner)
     agent.load_state_dict(content["weights"])
     return SavedAgent(agent.to(device).eval(), seed)
+
+
+def build_agent(
+    content: Mapping[str, Any], planner: Mapping[str, Any] | None = None
+) -> Agent | HIROAgent:
+    """The agent, of LSP or of HIRO, that `read_agent` found described, with new weights.
+
+    Raises CheckpointError for options of a planner where there is none.
+    """
+    spec, action = content["observation"], ActionSpec(*content["action"])
+    groups = {**content["settings"]}
+    if "levels" in groups:
+        if planner:
+            raise CheckpointError(f"planner = {dict(planner)!r}: HIRO's agents do not plan.")
+        parts = {name: groups[name] for name in HIRO_PARTS}
+        return HIROAgent(spec, action, build_hiro_settings(groups["levels"], parts))
+    groups["planner"] = {**groups["planner"], **(planner or {})}
+    return Agent(spec, action, build_settings(groups))
 
 
 def find_agent(path: Path) -> Path:
@@ -104,7 +123,7 @@ def find_agent(path: Path) -> Path:
 class SavedAgent:
     """Acts in one environment, and remembers what the model needs between steps."""
 
-    def __init__(self, agent: Agent, seed: int | None = None) -> None:
+    def __init__(self, agent: Agent | HIROAgent, seed: int | None = None) -> None:
         self.agent = agent
         self._device = next(agent.parameters()).device
         self._generator = torch.Generator(self._device)

@@ -17,20 +17,23 @@ class SettingsError(ValueError):
     """A setting that cannot be used; the message names it, the reason and the fix."""
 
 
-def _check(part: str, name: str, value: Any, allowed: bool, reason: str) -> None:
+def check(part: str, name: str, value: Any, allowed: bool, reason: str) -> None:
+    """Raises SettingsError, with the `reason`, unless the value is `allowed`."""
     if not allowed:
         raise SettingsError(f"{part}.{name} = {value!r} cannot be used: {reason}.")
 
 
-def _at_least(owner: Any, part: str, **bounds: float) -> None:
+def at_least(owner: Any, part: str, **bounds: float) -> None:
+    """Check that options of a part have at least these values."""
     for name, bound in bounds.items():
         value = getattr(owner, name)
-        _check(part, name, value, value >= bound, f"it has to be at least {bound}")
+        check(part, name, value, value >= bound, f"it has to be at least {bound}")
 
 
-def _one_of(owner: Any, part: str, name: str, choices: tuple[str, ...]) -> None:
+def one_of(owner: Any, part: str, name: str, choices: tuple[str, ...]) -> None:
+    """Check that an option is one of some words."""
     value = getattr(owner, name)
-    _check(part, name, value, value in choices, f"choose one of {', '.join(choices)}")
+    check(part, name, value, value in choices, f"choose one of {', '.join(choices)}")
 
 
 BLOCKS = ("norm_silu", "elu")
@@ -86,16 +89,16 @@ class WorldModelSettings:
 
     def __post_init__(self) -> None:
         part = "world_model"
-        _one_of(self, part, "latent", ("categorical", "gaussian"))
-        _one_of(self, part, "block", BLOCKS)
-        _one_of(self, part, "scalar", ("two_hot", "normal"))
-        _one_of(self, part, "free_nats_of", ("state", "batch"))
-        _at_least(self, part, stochastic=1, classes=2, deterministic=1, hidden=1, layers=1)
-        _at_least(self, part, encoder_hidden=1, channels=1, head_hidden=1, bins=3)
-        _at_least(self, part, free_nats=0, ensemble=0)
-        _at_least(self, part, dynamics_scale=0, representation_scale=0, vector_scale=0)
-        _at_least(self, part, image_scale=0)
-        _check(part, "ensemble", self.ensemble, self.ensemble != 1, "one head cannot disagree")
+        one_of(self, part, "latent", ("categorical", "gaussian"))
+        one_of(self, part, "block", BLOCKS)
+        one_of(self, part, "scalar", ("two_hot", "normal"))
+        one_of(self, part, "free_nats_of", ("state", "batch"))
+        at_least(self, part, stochastic=1, classes=2, deterministic=1, hidden=1, layers=1)
+        at_least(self, part, encoder_hidden=1, channels=1, head_hidden=1, bins=3)
+        at_least(self, part, free_nats=0, ensemble=0)
+        at_least(self, part, dynamics_scale=0, representation_scale=0, vector_scale=0)
+        at_least(self, part, image_scale=0)
+        check(part, "ensemble", self.ensemble, self.ensemble != 1, "one head cannot disagree")
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,11 @@ class SkillSettings:
     """Whether a skill prior p(z|s) is distilled from the plans in the replay."""
 
     def __post_init__(self) -> None:
-        _one_of(self, "skills", "mi", ("objective", "reward"))
-        _one_of(self, "skills", "imagine", ("replay", "prior", "mix", "cem"))
-        _at_least(self, "skills", dim=0, mi_coef=0)
+        one_of(self, "skills", "mi", ("objective", "reward"))
+        one_of(self, "skills", "imagine", ("replay", "prior", "mix", "cem"))
+        at_least(self, "skills", dim=0, mi_coef=0)
         positive = bool(self.duration) and min(self.duration) >= 1
-        _check("skills", "duration", self.duration, positive, "give decisions of at least 1")
+        check("skills", "duration", self.duration, positive, "give decisions of at least 1")
 
     @property
     def longest(self) -> int:
@@ -186,16 +189,16 @@ class BehaviourSettings:
 
     def __post_init__(self) -> None:
         part = "behaviour"
-        _one_of(self, part, "block", BLOCKS)
-        _one_of(self, part, "policy", ("bounded", "tanh"))
-        _one_of(self, part, "reward", ("task", "none"))
-        _at_least(self, part, hidden=1, layers=1, value_layers=1, horizon=1, starts=1, entropy=0)
-        _at_least(self, part, slow_value=0, replay_value=0, action_noise=0)
+        one_of(self, part, "block", BLOCKS)
+        one_of(self, part, "policy", ("bounded", "tanh"))
+        one_of(self, part, "reward", ("task", "none"))
+        at_least(self, part, hidden=1, layers=1, value_layers=1, horizon=1, starts=1, entropy=0)
+        at_least(self, part, slow_value=0, replay_value=0, action_noise=0)
         for name in ("gamma", "lambda_", "slow_value_rate"):
             value = getattr(self, name)
-            _check(part, name, value, 0 <= value <= 1, "it has to lie in [0, 1]")
+            check(part, name, value, 0 <= value <= 1, "it has to lie in [0, 1]")
         in_order = 0 < self.min_std <= self.max_std
-        _check(part, "min_std", self.min_std, in_order, "need 0 < min_std <= max_std")
+        check(part, "min_std", self.min_std, in_order, "need 0 < min_std <= max_std")
 
 
 RewardFunction = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
@@ -250,18 +253,18 @@ class PlannerSettings:
 
     def __post_init__(self) -> None:
         part = "planner"
-        _one_of(self, part, "method", ("cem", "mppi", "none"))
-        _one_of(self, part, "space", ("skills", "actions"))
-        _one_of(self, part, "reward_mode", ("replace", "add"))
+        one_of(self, part, "method", ("cem", "mppi", "none"))
+        one_of(self, part, "space", ("skills", "actions"))
+        one_of(self, part, "reward_mode", ("replace", "add"))
         for name in self.include:
-            _check(part, "include", name, name in CANDIDATES, f"choose from {CANDIDATES}")
-        _at_least(self, part, candidates=4, elites=1, iterations=0, skills=1, min_std=0, noise=0)
-        _at_least(self, part, clip=0, replan_every=0, disagreement=0)
-        _check(part, "temperature", self.temperature, self.temperature > 0, "it has to be above 0")
+            check(part, "include", name, name in CANDIDATES, f"choose from {CANDIDATES}")
+        at_least(self, part, candidates=4, elites=1, iterations=0, skills=1, min_std=0, noise=0)
+        at_least(self, part, clip=0, replan_every=0, disagreement=0)
+        check(part, "temperature", self.temperature, self.temperature > 0, "it has to be above 0")
         fits = self.elites < self.candidates
-        _check(part, "elites", self.elites, fits, "it has to be smaller than candidates")
+        check(part, "elites", self.elites, fits, "it has to be smaller than candidates")
         named = self.reward_fn is None or callable(self.reward_fn) or ":" in str(self.reward_fn)
-        _check(part, "reward_fn", self.reward_fn, named, "give a function or `package.module:name`")
+        check(part, "reward_fn", self.reward_fn, named, "give a function or `package.module:name`")
 
 
 @dataclass(frozen=True)
@@ -281,22 +284,22 @@ class Settings:
             f"predictor would never see one; raise behaviour.horizon or lower skills.duration"
         )
         seen = horizon >= longest or not self.has_predictor
-        _check("behaviour", "horizon", horizon, seen, reason)
+        check("behaviour", "horizon", horizon, seen, reason)
         without_skills = self.skills.dim == 0 and not self.plans_actions
         reason = "without skills there is nothing to plan; set planner.method to none"
         planless = not without_skills or self.planner.method == "none"
-        _check("planner", "method", self.planner.method, planless, reason)
+        check("planner", "method", self.planner.method, planless, reason)
         reason = "actions come from planning alone; choose cem or mppi"
         plans = not self.plans_actions or self.planner.method != "none"
-        _check("planner", "method", self.planner.method, plans, reason)
+        check("planner", "method", self.planner.method, plans, reason)
         for part in ("behaviour", "planner"):
             wanted = getattr(self, part).disagreement
             reason = "only an ensemble can disagree; set world_model.ensemble to 5 or so"
             possible = not wanted or self.world_model.ensemble > 0
-            _check(part, "disagreement", wanted, possible, reason)
+            check(part, "disagreement", wanted, possible, reason)
         reason = "skills drawn from a plan need some deviation; give planner.min_std or noise"
         wide = self.planner.min_std > 0 or self.planner.noise > 0 or not self.has_skills
-        _check("planner", "min_std", self.planner.min_std, wide, reason)
+        check("planner", "min_std", self.planner.min_std, wide, reason)
 
     @property
     def plans_actions(self) -> bool:

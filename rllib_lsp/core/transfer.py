@@ -42,6 +42,10 @@ def transfer(
     passed over, unless `keep` names it. Raises TransferError for what does not fit, and for a
     component in `freeze` that is not taken over: it would never learn anything.
     """
+    if "skills" not in source["settings"]:
+        raise TransferError(
+            "The source holds an agent of HIRO, which has none of LSP's components."
+        )
     rows = []
     taken: dict[str, Tensor] = {}
     for name in COMPONENTS:

@@ -203,16 +203,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self._fragments += 1
         self._needs_initial_reset = True
         while step < steps:
-            if random == "actions":
-                action = self._random_action()
-            else:
-                action = self._act(explore, random == "skills", gains)
-            plan = {key: self._carry[key].cpu().numpy() for key in ("plan_mean", "plan_std")}
-            # A skill that was planned now has been held for this one decision. What is planned
-            # where an episode has ended is not carried out.
-            planned = (self._carry["held"].cpu().numpy() == 1) & (random is None)
-            plan["planned"] = planned & ~self._done()
-            write_step(rows, step, steps, self._arrival | plan)
+            action = self._decide(explore, random, gains)
+            write_step(rows, step, steps, self._arrival | self._decided(random))
             env_action = self._agent.action_spec.to_env(action)
             if self._hooks:
                 action, env_action = self._hooks.act(action, explore)
@@ -243,6 +235,20 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self._log_sampled(decisions, frames, episodes, gains)
         return rows, decisions, frames
 
+    def _decide(self, explore: bool, random: str | None, gains: list[float]) -> np.ndarray:
+        """Actions (N, A) of the next decision."""
+        if random == "actions":
+            return self._random_action()
+        return self._act(explore, random == "skills", gains)
+
+    def _decided(self, random: str | None) -> Rows:
+        """What was decided besides the action, as columns of rows: (N, ...)."""
+        plan = {key: self._carry[key].cpu().numpy() for key in ("plan_mean", "plan_std")}
+        # A skill that was planned now has been held for this one decision. What is planned
+        # where an episode has ended is not carried out.
+        planned = (self._carry["held"].cpu().numpy() == 1) & (random is None)
+        return plan | {"planned": planned & ~self._done()}
+
     def _random_action(self) -> np.ndarray:
         """Uniform actions. The agent is not asked, and knows only what was done last."""
         action = self._agent.action_spec.random(self.num_envs, self._random)
@@ -251,22 +257,24 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         return action
 
     def _act(self, explore: bool, random_skills: bool, gains: list[float]) -> np.ndarray:
-        observation = {
-            key.removeprefix(OBSERVATION_PREFIX): torch.from_numpy(value).to(self._device)
-            for key, value in self._arrival.items()
-            if key.startswith(OBSERVATION_PREFIX)
-        }
-        is_first = torch.from_numpy(self._arrival["is_first"]).to(self._device)
         self._carry, action, extras = self._agent.act(
             self._carry,
-            observation,
-            is_first,
+            *self._seen(),
             explore,
             self._generator,
             random_skills=random_skills,
         )
         gains += extras["planner_gain"][extras["planned"]].tolist()
         return action.cpu().numpy()
+
+    def _seen(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The observation {key: (N, ...)}, and where it begins an episode, (N,)."""
+        observation = {
+            key.removeprefix(OBSERVATION_PREFIX): torch.from_numpy(value).to(self._device)
+            for key, value in self._arrival.items()
+            if key.startswith(OBSERVATION_PREFIX)
+        }
+        return observation, torch.from_numpy(self._arrival["is_first"]).to(self._device)
 
     def _receive(self, action: np.ndarray, acted: np.ndarray, result: Any) -> int:
         """Take in what a vector step brought; returns the frames it took.

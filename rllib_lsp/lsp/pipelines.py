@@ -10,24 +10,24 @@ from rllib_lsp.lsp.paths import local_path
 
 if TYPE_CHECKING:
     from rllib_lsp.lsp.config import LSPConfig
+    from rllib_lsp.lsp.replay_config import ReplayConfig
 
 
-def prepare(config: LSPConfig) -> None:
-    """Set those of RLlib's options that follow from others.
+def prepare_acting(config: ReplayConfig) -> None:
+    """Set those of RLlib's options that follow from connectors and recording.
 
     Raises ValueError for what cannot be done as it is asked for.
     """
     _connectors(config)
     _recording(config)
-    _recorded(config)
 
 
-def _connectors(config: LSPConfig) -> None:
+def _connectors(config: ReplayConfig) -> None:
     if config._learner_connector:
         raise ValueError(
-            "learner_connector: LSP learns from replayed windows, not from episodes, so nothing "
-            "would pass a learner's connectors. Transform observations in "
-            "env_to_module_connector: what it makes of them is what the replay stores."
+            "learner_connector: learned from are replayed rows, not episodes, so nothing would pass "
+            "a learner's connectors. Transform observations in env_to_module_connector: what it "
+            "makes of them is what the replay stores."
         )
     for name in ("env_to_module", "module_to_env"):
         if not getattr(config, f"add_default_connectors_to_{name}_pipeline"):
@@ -39,7 +39,7 @@ def _connectors(config: LSPConfig) -> None:
     config._dont_auto_sync_env_runner_states = not has_connectors(config)
 
 
-def _recording(config: LSPConfig) -> None:
+def _recording(config: ReplayConfig) -> None:
     if not config.output:
         return
     if not isinstance(config.output, str) or "://" in config.output or config.output_filesystem:
@@ -56,7 +56,8 @@ def _recording(config: LSPConfig) -> None:
     config.batch_mode = "complete_episodes"
 
 
-def _recorded(config: LSPConfig) -> None:
+def prepare_recorded(config: LSPConfig) -> None:
+    """Set those of RLlib's options that follow from recorded episodes. Raises ValueError."""
     if not config.is_offline:
         if config.input_ != "sampler":
             raise ValueError(

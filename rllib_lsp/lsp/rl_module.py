@@ -23,45 +23,24 @@ LOSSES = "losses"
 METRICS = "metrics"
 
 
-class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
-    """Holds an `Agent`; forward methods act, `forward_train` gives the losses."""
+class ActingRLModule(TorchRLModule, InferenceOnlyAPI):
+    """Holds an agent, with which the forward methods act."""
 
-    agent: Agent
+    agent: Any
+
+    def make_agent(self) -> Any:
+        """The agent that `model_config` describes."""
+        raise NotImplementedError
 
     def setup(self) -> None:
-        config = self.model_config
-        settings = build_settings(
-            {name: config[name] for name in PARTS}, preset=config["preset"], size=config["size"]
-        )
-        self.agent = Agent(
-            observation_spec(self.observation_space), action_spec(self.action_space), settings
-        )
-        self.agent.freeze(tuple(config["freeze"]))
+        self.agent = self.make_agent()
         if self.inference_only:
             # RLlib would delete them, but looks for nested attributes on the module itself.
             for name in self.get_non_inference_attributes():
                 parent, _, child = name.rpartition(".")
                 setattr(self.get_submodule(parent), child, None)
 
-    def get_non_inference_attributes(self) -> list[str]:
-        """Parts that acting does not need; env runners neither hold nor receive them."""
-        agent, settings = self.agent, self.agent.settings
-        # Evaluation runners get their weights from the learner, and may plan for something else.
-        planners = [vars(settings.planner), self.model_config["evaluation_planner"]]
-        wants_decoder = any(planner.get("reward_fn") for planner in planners)
-        doubts = any(planner.get("disagreement") for planner in planners)
-        idle = {
-            "return_scale": agent.return_scale is not None,
-            "skill_predictor": settings.has_predictor,
-            "skill_value": "skill_value" in settings.groups,
-            "value.slow_network": agent.value is not None,
-            "world_model.decoder": not wants_decoder,
-            "ensemble": agent.ensemble is not None
-            and not (doubts or settings.behaviour.disagreement),
-        }
-        return [f"agent.{name}" for name, unused in idle.items() if unused]
-
-    def train(self, mode: bool = True) -> LSPTorchRLModule:
+    def train(self, mode: bool = True) -> ActingRLModule:
         """RLlib toggles the mode at every forward; the recursion over submodules is slow."""
         return self if self.training == mode else super().train(mode)
 
@@ -96,17 +75,6 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             action = action.argmax(-1)
         return {Columns.ACTIONS: action.unsqueeze(1), Columns.STATE_OUT: carry}
 
-    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        columns = dict(batch)
-        observation = {
-            key.removeprefix(OBSERVATION_PREFIX): columns.pop(key)
-            for key in list(columns)
-            if key.startswith(OBSERVATION_PREFIX)
-        }
-        fields = {name: columns[name] for name in Batch._fields if name != "observation"}
-        losses, metrics = learning.losses(self.agent, Batch(observation=observation, **fields))
-        return {LOSSES: losses, METRICS: metrics}
-
     def save_to_path(
         self,
         path: str | pathlib.Path | None = None,
@@ -124,3 +92,49 @@ class LSPTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             with filesystem.open_output_stream(f"{saved}/{FILE_NAME}") as stream:
                 save_agent(self.agent, stream)
         return saved
+
+
+class LSPTorchRLModule(ActingRLModule):
+    """Holds an `Agent`; `forward_train` gives the losses."""
+
+    agent: Agent
+
+    def make_agent(self) -> Agent:
+        config = self.model_config
+        settings = build_settings(
+            {name: config[name] for name in PARTS}, preset=config["preset"], size=config["size"]
+        )
+        agent = Agent(
+            observation_spec(self.observation_space), action_spec(self.action_space), settings
+        )
+        agent.freeze(tuple(config["freeze"]))
+        return agent
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Parts that acting does not need; env runners neither hold nor receive them."""
+        agent, settings = self.agent, self.agent.settings
+        # Evaluation runners get their weights from the learner, and may plan for something else.
+        planners = [vars(settings.planner), self.model_config["evaluation_planner"]]
+        wants_decoder = any(planner.get("reward_fn") for planner in planners)
+        doubts = any(planner.get("disagreement") for planner in planners)
+        idle = {
+            "return_scale": agent.return_scale is not None,
+            "skill_predictor": settings.has_predictor,
+            "skill_value": "skill_value" in settings.groups,
+            "value.slow_network": agent.value is not None,
+            "world_model.decoder": not wants_decoder,
+            "ensemble": agent.ensemble is not None
+            and not (doubts or settings.behaviour.disagreement),
+        }
+        return [f"agent.{name}" for name, unused in idle.items() if unused]
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        columns = dict(batch)
+        observation = {
+            key.removeprefix(OBSERVATION_PREFIX): columns.pop(key)
+            for key in list(columns)
+            if key.startswith(OBSERVATION_PREFIX)
+        }
+        fields = {name: columns[name] for name in Batch._fields if name != "observation"}
+        losses, metrics = learning.losses(self.agent, Batch(observation=observation, **fields))
+        return {LOSSES: losses, METRICS: metrics}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import gymnasium as gym
 from ray.rllib.env.env_context import EnvContext
 
+from rllib_lsp.core.actions import ActionSpec
+from rllib_lsp.core.encoder import ObservationSpec
 from rllib_lsp.core.models import check_fit, resolve_reward_fn
 from rllib_lsp.core.settings import GROUPS, Settings
 from rllib_lsp.lsp.env_building import build_env
@@ -15,6 +18,11 @@ from rllib_lsp.lsp.transfer import check_options
 
 if TYPE_CHECKING:
     from rllib_lsp.lsp.config import LSPConfig
+    from rllib_lsp.lsp.replay_config import ReplayConfig
+
+S = TypeVar("S")
+Fits = Callable[[ObservationSpec, ActionSpec, S], None]
+"""Raises ValueError where settings do not fit the sizes of an environment's spaces."""
 
 _CHECKED: set[str] = set()
 """Environments, with the settings that have to fit them."""
@@ -25,14 +33,14 @@ def validate(config: LSPConfig) -> None:
 
     Raises ValueError for the first thing that cannot be used.
     """
-    _numbers(config)
+    check_numbers(config, {"batch_length": 2, "offline_updates": 0}, GROUPS)
     settings = config.settings()
     _windows(config, settings)
     resolve_reward_fn(settings.planner.reward_fn)
     _prior_has_a_teacher(config, settings)
     check_options(config.transfer_options)
     if config.env is not None and not config.in_evaluation and not config.disable_env_checking:
-        _spaces(config, settings)
+        check_spaces(config, settings, check_fit)
 
 
 def _prior_has_a_teacher(config: LSPConfig, settings: Settings) -> None:
@@ -46,10 +54,12 @@ def _prior_has_a_teacher(config: LSPConfig, settings: Settings) -> None:
         )
 
 
-def _numbers(config: LSPConfig) -> None:
+def check_numbers(config: ReplayConfig, own: Mapping[str, int], groups: tuple[str, ...]) -> None:
+    """The plain options of any `ReplayConfig`, and its `own` integers with their least values;
+    `groups`: parameter groups that may have a learning rate. Raises ValueError."""
     at_least = {
-        "batch_size": 1, "batch_length": 2, "learning_starts": 0, "replay_capacity": 2,
-        "rollout_fragment_length": 1, "pretrain_updates": 0, "offline_updates": 0,
+        "batch_size": 1, "learning_starts": 0, "replay_capacity": 2,
+        "rollout_fragment_length": 1, "pretrain_updates": 0, **own,
     }  # fmt: skip
     for name, bound in at_least.items():
         value = getattr(config, name)
@@ -61,8 +71,8 @@ def _numbers(config: LSPConfig) -> None:
         if not isinstance(value, int | float) or not value > 0:
             raise ValueError(f"{name} = {value!r} has to be a number above 0.")
     for key in config.learning_rates:
-        if key not in GROUPS:
-            raise ValueError(f"learning_rates.{key} is unknown: valid are {', '.join(GROUPS)}.")
+        if key not in groups:
+            raise ValueError(f"learning_rates.{key} is unknown: valid are {', '.join(groups)}.")
 
 
 def _windows(config: LSPConfig, settings: Settings) -> None:
@@ -87,7 +97,7 @@ def _windows(config: LSPConfig, settings: Settings) -> None:
         )
 
 
-def refuse_unsupported(config: LSPConfig) -> None:
+def refuse_unsupported(config: ReplayConfig) -> None:
     """Say so where RLlib offers what is not here yet, rather than ignore it."""
     if config.framework_str != "torch":
         raise ValueError(f"framework = {config.framework_str!r}: LSP is written in torch.")
@@ -102,7 +112,8 @@ def refuse_unsupported(config: LSPConfig) -> None:
         )
 
 
-def _spaces(config: LSPConfig, settings: Settings) -> None:
+def check_spaces(config: ReplayConfig, settings: S, fits: Fits[S]) -> None:
+    """Build the environment once, to see whether it can be learned from. Raises ValueError."""
     # `validate` runs several times a trial; building an environment takes 0.1 s and more.
     given = sorted(config.env_config.items(), key=str)
     key = repr((config.env, given, config._env_to_module_connector, settings))
@@ -115,11 +126,11 @@ def _spaces(config: LSPConfig, settings: Settings) -> None:
     except Exception as error:  # whatever an environment raises when it is made
         raise ValueError(f"Environment {config.env!r} cannot be used: {error}") from error
     probe.close()
-    check_fit(spec, action, settings)
+    fits(spec, action, settings)
     _CHECKED.add(key)
 
 
-def _observed(config: LSPConfig, env: gym.Env) -> gym.Space:
+def _observed(config: ReplayConfig, env: gym.Env) -> gym.Space:
     """The space of what the agent sees: past the connectors, if there are any."""
     if not config._env_to_module_connector:
         return env.observation_space

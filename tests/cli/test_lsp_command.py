@@ -52,7 +52,7 @@ def test_the_tiny_example_trains_resumes_and_acts(rllib, tmp_path):
 
 def test_the_core_imports_neither_ray_nor_an_environment():
     code = (
-        "import sys, rllib_lsp, rllib_lsp.core.agent, rllib_lsp.replay\n"
+        "import sys, rllib_lsp, rllib_lsp.core.hiro.learning, rllib_lsp.replay\n"
         "rllib_lsp.load_agent\n"
         "print(sorted({'ray', 'gymnasium', 'dm_control', 'mujoco'} & set(sys.modules)))"
     )

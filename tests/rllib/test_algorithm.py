@@ -11,7 +11,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 from ray.rllib.utils.test_utils import check_train_results_new_api_stack
 
 from rllib_lsp import LSP, load_agent
-from rllib_lsp.lsp.algorithm import AHEAD_UPDATES
+from rllib_lsp.lsp.replay_algorithm import AHEAD_UPDATES
 from tests.rllib.conftest import REPEAT, Match
 
 MODULE = "learner_group/learner/rl_module/default_policy"
