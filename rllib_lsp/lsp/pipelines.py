@@ -25,7 +25,7 @@ def prepare_acting(config: ReplayConfig) -> None:
 def _connectors(config: ReplayConfig) -> None:
     if config._learner_connector:
         raise ValueError(
-            "learner_connector: learned from are replayed rows, not episodes, so nothing would pass "
+            "learner_connector: replayed rows are learned from, not episodes, so nothing passes "
             "a learner's connectors. Transform observations in env_to_module_connector: what it "
             "makes of them is what the replay stores."
         )
