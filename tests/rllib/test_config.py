@@ -67,7 +67,7 @@ BAD = {
     "rate group": (training(learning_rates={"actor": 1e-4}), ["actor", "policy, value"]),
     "learners": (
         lambda c: c.learners(num_learners=3),
-        ["batch_size = 4", "num_learners = 3", "multiple of 3"],
+        ["batch_size = 16", "num_learners = 3", "multiple of 3"],
     ),
     "multi-discrete": (
         env(action=gym.spaces.MultiDiscrete([2, 3])),
@@ -161,7 +161,7 @@ BAD = {
     ),
     "learner connector": (
         lambda c: c.training(learner_connector=lambda *_: []),
-        ["learner_connector", "replayed windows", "env_to_module_connector"],
+        ["learner_connector", "replayed rows", "env_to_module_connector"],
     ),
     "own pipeline": (
         lambda c: c.env_runners(add_default_connectors_to_env_to_module_pipeline=False),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rllib_lsp import LSPConfig
+from rllib_lsp.envs.resumable import episode_seed
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
 from tests.rllib.conftest import EPISODE_DECISIONS, REPEAT
@@ -41,7 +42,7 @@ def test_rows_replay_bit_for_bit_in_a_fresh_environment(make_runner, random):
         for step in range(steps):
             if rows["is_first"][index, step]:
                 if step:
-                    observation, _ = env.reset()
+                    observation, _ = env.reset(seed=episode_seed(index, 1))
                 reward, truncated = 0.0, False
                 assert not rows["action"][index, step].any()
             else:
