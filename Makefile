@@ -10,7 +10,7 @@ demo: $(INSTALLED)  ## Train an agent that plans over skills, about ten minutes 
 	$(BIN)/rllib train file tuned_examples/lsp-cartpole-swingup.yaml
 
 test: lint  ## Everything that CI checks.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
