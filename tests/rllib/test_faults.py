@@ -208,6 +208,9 @@ class Pictures(gym.Env):
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
     step_number = 0
 
+    def __init__(self, _):
+        pass
+
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.picture = self.np_random.integers(0, 255, (128, 128, 12), np.uint8)
