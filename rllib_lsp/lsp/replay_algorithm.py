@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,6 +230,9 @@ class ReplayAlgorithm(Algorithm):
         The next results tell its size and how long it took.
         """
         start = time.perf_counter()
+        if path is not None and filesystem is None and "://" not in str(path):
+            # RLlib takes a relative path for a URI without a scheme.
+            path = Path(path).absolute()
         with whole_or_nothing(path, filesystem) as target:
             saved = super().save_to_path(target, filesystem=filesystem, **kwargs)
             size = size_of(saved, filesystem)
