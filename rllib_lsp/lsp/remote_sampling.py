@@ -11,8 +11,8 @@ import ray
 if TYPE_CHECKING:
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-    from rllib_lsp.lsp.config import LSPConfig
     from rllib_lsp.lsp.env_runner import Fragment
+    from rllib_lsp.lsp.replay_config import ReplayConfig
 
 TAG = "sample"
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class RemoteSampling:
     waits for ever for one that hangs, and asks one that always fails for ever: not here.
     """
 
-    def __init__(self, group: EnvRunnerGroup, config: LSPConfig) -> None:
+    def __init__(self, group: EnvRunnerGroup, config: ReplayConfig) -> None:
         self._group, self._config = group, config
         self._asked: dict[int, list[float]] = {}
         """When each runner was asked for what it has not answered yet, oldest first."""
@@ -53,7 +53,8 @@ class RemoteSampling:
             asked = self._asked.get(worker) or [0.0]
             asked.pop(0)
             # It was busy with this one until now.
-            asked[:1] = [time.monotonic()] * len(asked[:1])
+            if asked:
+                asked[0] = time.monotonic()
         in_service = set(self._group.healthy_worker_ids())
         for worker in set(self._asked) - in_service:
             self._failures += bool(self._asked.pop(worker))
