@@ -27,6 +27,10 @@ Carry = dict[str, Tensor]
 skill is still held, `held` (N,) decisions since it was chosen, `plan_mean` and `plan_std`
 (N, S, Z), the current skill first. Where actions are planned, they stand for skills."""
 
+ROWS_AT_ONCE = 2048
+"""Roll-outs that are imagined in one batch, where more environments are planned for than that
+takes: some 100 MB at the default sizes."""
+
 
 class Agent(Models):
     """All models of one task, and how to act with them."""
@@ -189,7 +193,14 @@ class Agent(Models):
             return plan
 
         def score(candidates: Tensor) -> Tensor:
-            return self._score(state, candidates, durations, generator)
+            at_once = max(1, ROWS_AT_ONCE // candidates.shape[1])
+            groups = (part.split(at_once) for part in (*state, candidates, durations))
+            return torch.cat(
+                [
+                    self._score(State(deterministic, stochastic), some, each, generator)
+                    for deterministic, stochastic, some, each in zip(*groups, strict=True)
+                ]
+            )
 
         return plan_skills(score, start, planner, Proposals(current, learned), generator)
 
@@ -225,14 +236,13 @@ class Agent(Models):
     def _return(self, trajectory: Trajectory) -> Tensor:
         """λ-returns (H, N) as planning sees them; plain sums where there is no fitting value."""
         planner, behaviour = self.settings.planner, self.settings.behaviour
-        reached = trajectory.features[1:]
         replaced = self.reward_fn is not None and planner.reward_mode == "replace"
         reward = torch.zeros_like(trajectory.entropy)
         if not replaced:
             reward = imagined_reward(self, trajectory)
         if self.reward_fn is not None:
-            decoded = self.world_model.decoder.decode(reached)
-            reward = reward + self.reward_fn(decoded, reached, trajectory.actions)
+            decoded = self.world_model.decoder.decode(trajectory.reached)
+            reward = reward + self.reward_fn(decoded, trajectory.reached, trajectory.actions)
         if self.ensemble is not None and planner.disagreement:
             unsure = self.ensemble.disagreement(trajectory.features[:-1], trajectory.actions)
             reward = reward - planner.disagreement * unsure

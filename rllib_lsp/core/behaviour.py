@@ -24,10 +24,9 @@ Metrics = dict[str, Tensor]
 def imagined_reward(models: Models, trajectory: Trajectory) -> Tensor:
     """What the behaviour is trained for, on entering states 1 … H: (H, N)."""
     behaviour = models.settings.behaviour
-    reached = trajectory.features[1:]
-    reward = reached.new_zeros(reached.shape[:-1])
+    reward = torch.zeros_like(trajectory.entropy)
     if behaviour.reward == "task":
-        reward = models.world_model.reward(reached)
+        reward = models.world_model.reward(trajectory.reached)
     if models.ensemble is not None and behaviour.disagreement:
         unsure = models.ensemble.disagreement(trajectory.features[:-1], trajectory.actions)
         reward = reward + behaviour.disagreement * unsure
@@ -36,7 +35,7 @@ def imagined_reward(models: Models, trajectory: Trajectory) -> Tensor:
 
 def discounts(models: Models, trajectory: Trajectory) -> Tensor:
     """γ times the probability that the episode goes on after states 1 … H: (H, N)."""
-    return models.settings.behaviour.gamma * models.world_model.continues(trajectory.features[1:])
+    return models.settings.behaviour.gamma * models.world_model.continues(trajectory.reached)
 
 
 class Skills(NamedTuple):

@@ -29,6 +29,8 @@ class Trajectory(NamedTuple):
 
     features: Tensor
     """(H + 1, N, D), the start state first."""
+    reached: Tensor
+    """(H, N, D), all but the start: cut once, as each cut costs a pass over them backwards."""
     actions: Tensor
     """(H, N, A), that led to states 1 … H."""
     entropy: Tensor
@@ -61,7 +63,8 @@ def imagine(
         features.append(state.features)
         actions.append(action)
         entropies.append(entropy)
-    return Trajectory(torch.stack(features), torch.stack(actions), torch.stack(entropies))
+    seen = torch.stack(features)
+    return Trajectory(seen, seen[1:], torch.stack(actions), torch.stack(entropies))
 
 
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:

@@ -18,6 +18,7 @@ from rllib_lsp.core.behaviour import (
 )
 from rllib_lsp.core.distributions import normal_entropy
 from rllib_lsp.core.parallel import learners
+from rllib_lsp.core.policy import Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.skills import draw_durations
 from rllib_lsp.core.world_model import Batch
@@ -87,3 +88,24 @@ def backward(agent: Agent, losses: Mapping[str, Tensor]) -> None:
         )
     for name, parameters in agent.parameter_groups().items():
         torch.autograd.backward(losses[name], inputs=parameters, retain_graph=True)
+
+
+def step(
+    agent: Agent, optimizers: Mapping[str, torch.optim.Optimizer], clip: float | None
+) -> dict[str, Tensor]:
+    """Clip each group's gradient to norm `clip` and step; slow copies follow.
+
+    `optimizers`: a fused Adam a group. Returns the norms before clipping, scalars by group. A
+    group whose norm is not finite stays as it is, and nobody waits for the device to know it.
+    """
+    norms = {}
+    for name, parameters in agent.parameter_groups().items():
+        norm = torch.nn.utils.clip_grad_norm_(parameters, clip or float("inf"), foreach=True)
+        # Torch's own protocol for mixed precision, with which a fused optimizer skips a step.
+        optimizers[name].found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+        optimizers[name].step()
+        part = getattr(agent, name)
+        if isinstance(part, Value):
+            part.update_slow()
+        norms[name] = norm
+    return norms

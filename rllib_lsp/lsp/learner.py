@@ -15,11 +15,13 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from rllib_lsp.core import learning
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.parallel import average_gradients, begin_alike, learners
-from rllib_lsp.core.policy import Value
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.rl_module import LOSSES, METRICS
+from rllib_lsp.lsp.threads import learner_threads
 
 MAX_SKIPPED_IN_A_ROW = 10
+NORM = "_gradient_norm"
+TOTAL_LOSS = TorchLearner.TOTAL_LOSS_KEY
 GENERATORS = "generators"
 
 
@@ -29,15 +31,14 @@ class LSPTorchLearner(TorchLearner):
     config: LSPConfig
 
     def build(self) -> None:
-        # RLlib leaves the learner on one thread; it may use the CPUs it was given.
-        here, own = self.config.num_cpus_for_main_process, self.config.num_cpus_per_learner
-        is_actor = self.config.num_learners > 0 and isinstance(own, int | float)
-        torch.set_num_threads(max(1, int(own if is_actor else here)))
+        # RLlib leaves the learner on one thread.
+        torch.set_num_threads(learner_threads(self.config))
         super().build()
         if learners() > 1:
             # Each draws noise of its own for its share of the batch.
             torch.manual_seed(torch.initial_seed() + dist.get_rank())
         self._losses: dict[str, dict[str, torch.Tensor]] = {}
+        self._scalars: dict[tuple[str, str], torch.Tensor] = {}
         self._skipped_in_a_row = 0
 
     def _make_modules_ddp_if_necessary(self) -> None:
@@ -46,12 +47,38 @@ class LSPTorchLearner(TorchLearner):
             begin_alike(self._agent(module_id).state_dict().values())
 
     def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
-        """RLlib's, which expects modules that are wrapped for DDP."""
+        """RLlib's, which expects modules that are wrapped for DDP.
+
+        What is logged is fetched once, at the end: a device is never waited for in between.
+        """
         forward = self.module.forward_train(batch)
         losses = self.compute_losses(fwd_out=forward, batch=batch)
         gradients = self.compute_gradients(losses)
         self.apply_gradients(self.postprocess_gradients(gradients))
-        return forward, losses, {}
+        values = torch.stack([value.float() for value in self._scalars.values()]).tolist()
+        logged = dict(zip(self._scalars, values, strict=True))
+        self._scalars = {}
+        self._log(logged)
+        return forward, {module_id: logged[module_id, TOTAL_LOSS] for module_id in losses}, {}
+
+    def _log(self, scalars: dict[tuple[str, str], float]) -> None:
+        """Log an update's scalars, by module and name.
+
+        Raises FloatingPointError when many updates in a row had a step skipped.
+        """
+        for key, value in scalars.items():
+            # RLlib logs the total itself.
+            if key[1] != TOTAL_LOSS:
+                self.metrics.log_value(key, value, window=100)
+        norms = [value for (_, name), value in scalars.items() if name.endswith(NORM)]
+        skipped = not all(norm < float("inf") for norm in norms)
+        self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
+        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise FloatingPointError(
+                f"Gradients were NaN or infinite in {MAX_SKIPPED_IN_A_ROW} updates in a row. "
+                f"Lower the learning rate, check the scale of rewards and observations, and "
+                f"continue from the last checkpoint."
+            )
 
     def _agent(self, module_id: str) -> Agent:
         return self.module[module_id].unwrapped().agent
@@ -104,12 +131,11 @@ class LSPTorchLearner(TorchLearner):
         self, *, module_id: str, config: LSPConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> torch.Tensor:
         """The sum of the losses, for RLlib's records; gradients are taken one by one."""
-        losses, metrics = fwd_out[LOSSES], fwd_out[METRICS]
-        self._losses[module_id] = losses
-        # One transfer for all scalars.
-        values = torch.stack([value.detach().float() for value in metrics.values()]).tolist()
-        self.metrics.log_dict(dict(zip(metrics, values, strict=True)), key=module_id, window=100)
-        return torch.stack([loss.detach() for loss in losses.values()]).sum()
+        losses = self._losses[module_id] = fwd_out[LOSSES]
+        total = torch.stack([loss.detach() for loss in losses.values()]).sum()
+        scalars = {**fwd_out[METRICS], TOTAL_LOSS: total}
+        self._scalars |= {(module_id, name): value.detach() for name, value in scalars.items()}
+        return total
 
     def compute_gradients(self, loss_per_module: dict[str, Any], **kwargs: Any) -> dict[Any, Any]:
         for optimizer in self._optimizer_parameters:
@@ -124,38 +150,12 @@ class LSPTorchLearner(TorchLearner):
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
-        """Clip and step each group; a group with a non-finite gradient is left as it is.
-
-        Raises FloatingPointError when that happens many times in a row.
-        """
+        """Clip and step each group; a group with a non-finite gradient is left as it is."""
         del gradients_dict  # They lie in the parameters already.
-        skipped = 0
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
             agent = self._agent(module_id)
-            groups = agent.parameter_groups()
-            norms = [
-                torch.nn.utils.clip_grad_norm_(
-                    group, self.config.grad_clip or float("inf"), foreach=True
-                )
-                for group in groups.values()
-            ]
-            for name, norm in zip(groups, torch.stack(norms).tolist(), strict=True):
-                self.metrics.log_value((module_id, f"{name}_gradient_norm"), norm, window=100)
-                if norm < float("inf"):
-                    self.get_optimizer(module_id, name).step()
-                else:
-                    skipped += 1
-            for name in groups:
-                part = getattr(agent, name)
-                if isinstance(part, Value):
-                    part.update_slow()
-        self._count_skipped(skipped)
-
-    def _count_skipped(self, skipped: int) -> None:
-        self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
-        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            raise FloatingPointError(
-                f"Gradients were NaN or infinite in {MAX_SKIPPED_IN_A_ROW} updates in a row. "
-                f"Lower the learning rate, check the scale of rewards and observations, and "
-                f"continue from the last checkpoint."
-            )
+            optimizers = {
+                name: self.get_optimizer(module_id, name) for name in agent.parameter_groups()
+            }
+            norms = learning.step(agent, optimizers, self.config.grad_clip)
+            self._scalars |= {(module_id, name + NORM): norm for name, norm in norms.items()}

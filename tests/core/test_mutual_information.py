@@ -36,7 +36,8 @@ class Case:
         self.told = tell_schedule(self.skills, DURATIONS, H, self.agent.settings.skills)
         self.discount = torch.rand(H, N, dtype=torch.float64)
         self.weight = torch.rand(H, N, dtype=torch.float64)
-        trajectory = Trajectory(self.features, torch.zeros(H, N, 2), self.weight * 0)
+        actions, entropy = torch.zeros(H, N, 2), self.weight * 0
+        trajectory = Trajectory(self.features, self.features[1:], actions, entropy)
         drawn = Skills(self.skills, self.density)
         self.extra, self.losses, self.metrics = _skill_losses(
             self.agent, trajectory, drawn, DURATIONS, self.told, self.discount, self.weight

@@ -27,8 +27,10 @@ PATH = "tests.core.test_planning_options:first_action"
 def trajectory(agent):
     generator = torch.Generator().manual_seed(0)
     width = agent.world_model.rssm.feature_size
+    features = torch.randn(H + 1, N, width, generator=generator)
     return Trajectory(
-        torch.randn(H + 1, N, width, generator=generator),
+        features,
+        features[1:],
         torch.rand(H, N, 2, generator=generator),
         torch.zeros(H, N),
     )
@@ -86,6 +88,27 @@ def test_a_reward_function_is_given_at_loading_and_changes_what_is_done(make_age
 
 
 @torch.no_grad()
+def test_planning_for_many_environments_takes_no_more_memory(make_agent, monkeypatch):
+    batches = []
+
+    def watching(observation, features, actions):
+        batches.append(features)
+        return features[..., 0]
+
+    planner = {"reward_fn": watching, "candidates": 8, "elites": 2, "iterations": 1, "skills": 1}
+    agent = make_agent(planner=planner, skills={"duration": 3}, behaviour={"horizon": 3})
+    monkeypatch.setattr("rllib_lsp.core.agent.ROWS_AT_ONCE", 20)
+    start = torch.zeros(5, 1, agent.plan_width)
+    state = agent.world_model.rssm.initial(5).map(torch.randn_like)
+    plan = agent.plan(state, start, torch.full((5,), 3), start[:, 0])
+    # Two environments at once, as three would be 24 roll-outs; then each with its two means.
+    assert [batch.shape[1] for batch in batches] == [16, 16, 8, 10]
+    assert plan.gain.shape == (5,)
+    # The groups are put together in the order of the environments.
+    after, before = batches[-1][:, 1::2, 0].sum(0), batches[-1][:, ::2, 0].sum(0)
+    assert torch.equal(torch.sign(plan.gain), torch.sign(after - before))
+
+
 def test_doubts_of_the_ensemble_lower_the_score(make_agent):
     agent = informative(make_agent(world_model={"ensemble": 3}, planner={"disagreement": 2.0}))
     sure = informative(make_agent(world_model={"ensemble": 3}))

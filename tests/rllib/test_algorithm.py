@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 from ray.rllib.utils.test_utils import check_train_results_new_api_stack
@@ -13,6 +14,7 @@ from ray.rllib.utils.test_utils import check_train_results_new_api_stack
 from rllib_lsp import LSP, load_agent
 from rllib_lsp.lsp.replay_algorithm import AHEAD_UPDATES
 from tests.rllib.conftest import REPEAT, Match
+from tests.waits import Waits
 
 MODULE = "learner_group/learner/rl_module/default_policy"
 
@@ -204,6 +206,16 @@ def test_three_ways_to_act_from_a_checkpoint_agree(build, tiny, tmp_path):
         output = module.forward_inference(batch)
         state = output["state_out"]
         np.testing.assert_allclose(output["actions"][0, 0].numpy(), expected, atol=1e-6)
+
+
+def test_an_update_fetches_what_it_logs_once(build, tiny):
+    algorithm = build(tiny())
+    algorithm.train()
+    learner = algorithm.learner_group._learner
+    columns = {key: torch.as_tensor(c) for key, c in algorithm._sample_columns().items()}
+    with Waits() as waits:
+        learner._uncompiled_update({DEFAULT_MODULE_ID: columns})
+    assert waits.found == ["tolist"]
 
 
 def test_learning_rates_follow_their_schedule(build, tiny):
