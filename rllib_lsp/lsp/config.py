@@ -16,6 +16,7 @@ from rllib_lsp.core.presets import PRESETS, build_settings, nearest
 from rllib_lsp.core.settings import PARTS, Settings
 from rllib_lsp.lsp.pipelines import prepare_recorded
 from rllib_lsp.lsp.replay_config import ReplayConfig
+from rllib_lsp.lsp.threads import AUTO
 from rllib_lsp.lsp.validation import validate
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class LSPConfig(ReplayConfig):
         self.planner: dict[str, Any] = {}
         self.batch_length: int
         self.preset("modern")
+        # In place of RLlib's 1: what the env runners leave of the machine.
+        self.num_cpus_for_main_process = AUTO
         self.transfer_options: dict[str, Any] = {}
         self.offline_updates = 0
         self.offline_only = False

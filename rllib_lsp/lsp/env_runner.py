@@ -49,6 +49,8 @@ class Fragment(NamedTuple):
     decisions: int
     """Actions that an environment executed; a reset is a row, and no decision."""
     frames: int
+    weights: int
+    """Rounds of updates that the learner had made when these weights were sent."""
 
 
 class LSPEnvRunner(SingleAgentEnvRunner):
@@ -120,7 +122,14 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         if self._needs_initial_reset:
             self._reset(explore)
         rows, decisions, frames = self._roll_out(steps, explore, random)
-        fragment = Fragment(rows, self.worker_index or 0, self._fragments, decisions, frames)
+        fragment = Fragment(
+            rows,
+            self.worker_index or 0,
+            self._fragments,
+            decisions,
+            frames,
+            self._weights_seq_no,
+        )
         if self._hooks:
             cut = self.config.batch_mode == "truncate_episodes"
             self._hooks.sampled(self._record(self._hooks.take(cut=cut)))

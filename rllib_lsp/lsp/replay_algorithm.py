@@ -22,6 +22,7 @@ from rllib_lsp.lsp.env_runner import Fragment
 from rllib_lsp.lsp.hooks import has_connectors
 from rllib_lsp.lsp.remote_sampling import RemoteSampling
 from rllib_lsp.lsp.replay_config import ReplayConfig
+from rllib_lsp.lsp.threads import warn_if_oversubscribed
 from rllib_lsp.replay import Rows, SequenceReplay
 
 REPLAY = "replay"
@@ -46,6 +47,7 @@ class ReplayAlgorithm(Algorithm):
         self._next_fragment: dict[int, int] = {}
         self.progress = {"decisions": 0, "frames": 0, "updates": 0, "credit": 0.0}
         """Counted over the whole run; `credit` is how many decisions may still be replayed."""
+        warn_if_oversubscribed(self.config)
         super().setup(config)
         self._remote = RemoteSampling(self.env_runner_group, self.config)
 
@@ -130,6 +132,8 @@ class ReplayAlgorithm(Algorithm):
         worker = fragment.worker_index
         continues = self._next_fragment.get(worker) == fragment.number
         self._next_fragment[worker] = fragment.number + 1
+        behind = self.progress["updates"] - fragment.weights * self._updates_per_round
+        self.metrics.log_value((REPLAY, "updates_behind"), behind, window=100)
         rows = {key: value for key, value in fragment.rows.items() if key != "truncated"}
         for env in range(rows["reward"].shape[0]):
             one = {key: value[env] for key, value in rows.items()}

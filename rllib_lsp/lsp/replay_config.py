@@ -12,6 +12,7 @@ from ray.util.debug import log_once
 
 from rllib_lsp.envs import register
 from rllib_lsp.lsp.pipelines import prepare_acting
+from rllib_lsp.lsp.threads import AUTO, cpus_of_main_process
 from rllib_lsp.lsp.validation import refuse_unsupported
 
 SPECIAL_KEYS = {
@@ -28,6 +29,7 @@ class ReplayConfig(AlgorithmConfig):
     OPTION_GROUPS: ClassVar[tuple[str, ...]] = ("learning_rates",)
 
     env_runner_cls: Any
+    num_cpus_for_main_process: Any
     output: Any
 
     def __init__(self, algo_class: Any) -> None:
@@ -152,6 +154,8 @@ class ReplayConfig(AlgorithmConfig):
 
     def prepare(self) -> None:
         """Set those of RLlib's options that follow from others. Raises ValueError."""
+        if self.num_cpus_for_main_process == AUTO:
+            self.num_cpus_for_main_process = cpus_of_main_process(self)
         prepare_acting(self)
 
     def validate_own(self) -> None:
