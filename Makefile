@@ -4,13 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format install lock
+.PHONY: demo test lint format install lock bench
 
 demo: $(INSTALLED)  ## Train an agent that plans over skills, about ten minutes on two cores.
 	$(BIN)/rllib train file tuned_examples/lsp-cartpole-swingup.yaml
 
 test: lint  ## Everything that CI checks.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+bench: $(INSTALLED)  ## What an update, a decision, sampling and replay cost: a short form, minutes.
+	$(BIN)/python benchmarks/bench_update.py --repeats 3
+	$(BIN)/python benchmarks/bench_act.py --repeats 3
+	$(BIN)/python benchmarks/bench_sampling.py --repeats 2
+	$(BIN)/python benchmarks/bench_replay.py --repeats 3
+	$(BIN)/python benchmarks/bench_train.py --seconds 30 --rounds 1
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
