@@ -29,7 +29,9 @@ def example(monkeypatch, capsys):
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out
 
-    return run
+    yield run
+    # An example may have asked for more threads than tests have.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -65,7 +67,8 @@ def test_an_environment_of_ones_own(ray_session):
     env = names["Crane"]({"seconds": 1.0})
     check_env(env, skip_render_check=True)
     config = names["config"].environment(env_config={"seconds": 1.0})
-    config.training(size="tiny", batch_size=2, batch_length=8, learning_starts=40)
+    budget = {"batch_size": 2, "batch_length": 8, "training_ratio": 0.5, "learning_starts": 40}
+    config.training(size="tiny", **budget)
     algorithm = config.reporting(min_sample_timesteps_per_iteration=80).build_algo()
     result = algorithm.train()
     algorithm.stop()
@@ -100,7 +103,8 @@ def test_a_transfer(example, ray_session):
     play, transferred, scratch = printed.split(":\n")[1:]
     assert re.search(r"^policy +kept", transferred, re.MULTILINE)
     assert "policy" not in play + scratch
-    assert all(" 1,000 decisions | return" in part for part in (play, transferred, scratch))
+    for part in (play, transferred, scratch):
+        assert re.search(r" 1,0\d\d decisions \| return", part)
 
 
 def test_offline_pretraining(example, ray_session):
