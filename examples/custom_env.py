@@ -47,8 +47,8 @@ class Crane(gym.Env):
         self._state = self._moved(float(action[0]))
         self._step += 1
         place, _, angle, _ = self._state
-        distance = abs(place + self._rope * np.sin(angle) - self._mark)
-        fell_off = abs(place) > 4.0
+        distance = float(abs(place + self._rope * np.sin(angle) - self._mark))
+        fell_off = bool(abs(place) > 4.0)
         out_of_time = self._step * STEP >= self._seconds
         # What `info` says at the end of an episode is in the results, as env_runners/info/<name>.
         info = {"success": distance < 0.1, "final_distance": distance}
