@@ -3,8 +3,8 @@
     rllib train file examples/custom_env.py
     rllib evaluate ~/ray_results/custom_env --episodes 5
 
-A crane moves along a rail, a load swings below it; the load shall hang still above the mark. About
-two minutes on one core.
+A crane moves along a rail, a load swings below it; the load shall hang still above the mark. A few
+minutes on one core.
 """
 
 from __future__ import annotations
