@@ -93,8 +93,9 @@ def test_a_sweep(example, ray_session, tmp_path):
     budget = ("--samples", 2, "--iterations", 1, "--size", "tiny")
     printed = example("tune_sweep.py", *budget, "--storage-path", tmp_path)
     assert re.search(r"best return \d", printed)
-    checkpoint = re.search(r"checkpoint: (.*)", printed)[1]
-    duration = int(re.search(r"'duration': (\d+)", printed)[1])
+    # Tune prints much besides.
+    checkpoint = re.findall(r"^checkpoint: (.*)$", printed, re.MULTILINE)[-1]
+    duration = int(re.findall(r"^  skills: .*'duration': (\d+)", printed, re.MULTILINE)[-1])
     assert load_agent(checkpoint).agent.settings.skills.duration == (duration,)
 
 
