@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format install lock bench
+.PHONY: demo test lint format install lock bench docs reference
 
 demo: $(INSTALLED)  ## Train an agent that plans over skills, about ten minutes on two cores.
 	$(BIN)/rllib train file tuned_examples/lsp-cartpole-swingup.yaml
@@ -27,6 +27,12 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(INSTALLED)  ## The pages as a site: open site/index.html.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(INSTALLED)  ## Write docs/configuration.md anew, after a change of options.
+	$(BIN)/python docs/generate_configuration.py
 
 install: $(INSTALLED)
 

@@ -23,7 +23,6 @@ from rllib_lsp.core.settings import RewardFunction
 
 PLACES = [(1.5, 1.5), (-1.5, 1.5), (1.5, -1.5), (-1.5, -1.5)]
 """In metres from the start."""
-DECISIONS = 200
 
 
 def go_to(place: tuple[float, float], position: slice) -> RewardFunction:
@@ -37,7 +36,7 @@ def go_to(place: tuple[float, float], position: slice) -> RewardFunction:
 
 
 def episode(
-    checkpoint: Path, env_id: str, place: tuple[float, float], with_reward_fn: bool
+    checkpoint: Path, env_id: str, decisions: int, place: tuple[float, float], with_reward_fn: bool
 ) -> dict[str, float]:
     """Mean distance to the place (the return of the new task, per decision), and the last one."""
     env = make_env(env_id)
@@ -46,7 +45,7 @@ def episode(
     agent = load_agent(checkpoint, seed=0, planner=planner)
     observation, _ = env.reset(seed=0)
     distances = []
-    for _ in range(DECISIONS):
+    for _ in range(decisions):
         observation, *_ = env.step(agent.act(observation))
         distances.append(float(np.linalg.norm(observation[position] - place)))
     return {"return": -float(np.sum(distances)), "final_distance": distances[-1]}
@@ -56,11 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--env", default="rllib_lsp/point-explore-v0")
+    parser.add_argument("--decisions", type=int, default=200, help="of an episode")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     rows = [
         {"place": place, "reward_fn": given}
-        | episode(arguments.checkpoint, arguments.env, place, given)
+        | episode(arguments.checkpoint, arguments.env, arguments.decisions, place, given)
         for place in PLACES
         for given in (False, True)
     ]

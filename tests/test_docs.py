@@ -213,16 +213,3 @@ def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
     assert trained == shared["replay"]["updates_lifetime"] * 4 * 8
     (block,) = re.findall(r"```yaml\n(.*?)```", PIPELINES, re.DOTALL)
     LSPConfig().environment("Pendulum-v1").update_from_dict(yaml.safe_load(block)).validate()
-
-
-def test_yaml_of_the_pages_is_taken(checkpoint):
-    blocks = [
-        yaml.safe_load(block)
-        for page in (ALGORITHM, TRANSFER)
-        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    ]
-    assert len(blocks) >= 2
-    for block in blocks:
-        if "transfer" in block:
-            block["transfer"]["checkpoint"] = str(checkpoint)
-        LSPConfig().update_from_dict(block).validate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,10 @@ def test_mistakes(rllib, tmp_path, text, parts):
     path = tmp_path / "bad.py"
     path.write_text(text)
     assert_one_paragraph(rllib("train", "file", path, "--dry-run"), parts)
+
+
+def test_the_example_of_an_environment_is_taken(rllib):
+    file = Path(__file__).parents[2] / "examples/custom_env.py"
+    result = rllib("train", "file", file, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "custom_env: LSP on Crane" in result.stdout
