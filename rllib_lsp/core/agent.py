@@ -7,7 +7,7 @@ batched over environments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -27,9 +27,15 @@ Carry = dict[str, Tensor]
 skill is still held, `held` (N,) decisions since it was chosen, `plan_mean` and `plan_std`
 (N, S, Z), the current skill first. Where actions are planned, they stand for skills."""
 
+PlanWatcher = Callable[[State, Tensor, Tensor, Tensor], None]
+"""States (N, ·), candidates (N, G, S, Z), durations (N,) and expected returns (N, G) → nothing."""
+
 
 class Agent(Models):
     """All models of one task, and how to act with them."""
+
+    watch_plan: PlanWatcher | None = None
+    """Told of whatever planning considers; for pictures of it."""
 
     def initial_carry(self, batch: int) -> Carry:
         """The carry in which an episode begins: no memory, no plan, time for a new skill."""
@@ -189,7 +195,10 @@ class Agent(Models):
             return plan
 
         def score(candidates: Tensor) -> Tensor:
-            return self._score(state, candidates, durations, generator)
+            scores = self._score(state, candidates, durations, generator)
+            if self.watch_plan is not None:
+                self.watch_plan(state, candidates, durations, scores)
+            return scores
 
         return plan_skills(score, start, planner, Proposals(current, learned), generator)
 
@@ -201,6 +210,18 @@ class Agent(Models):
         generator: torch.Generator | None,
     ) -> Tensor:
         """Expected returns (N, G) of skill sequences (N, G, S, Z) from states (N, ·)."""
+        trajectory = self.follow(state, candidates, durations, generator)
+        return self._return(trajectory)[0].unflatten(0, (-1, candidates.shape[1]))
+
+    @torch.no_grad()
+    def follow(
+        self,
+        state: State,
+        candidates: Tensor,
+        durations: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Trajectory:
+        """What is imagined of skill sequences (N, G, S, Z) from states (N, ·): N · G roll-outs."""
         settings, count = self.settings, candidates.shape[1]
         skills = candidates.flatten(0, 1)
         if settings.plans_actions:
@@ -209,7 +230,7 @@ class Agent(Models):
             horizon = settings.planner.skills * settings.skills.longest
             each = durations.repeat_interleave(count, 0)
             told = tell_schedule(skills, each, horizon, settings.skills)
-        trajectory = imagine(
+        return imagine(
             self.world_model.rssm,
             self.policy,
             state.map(lambda part: part.repeat_interleave(count, 0)),
@@ -220,7 +241,6 @@ class Agent(Models):
             # Common random numbers: candidates differ by their skills, not by their luck.
             shared=count,
         )
-        return self._return(trajectory)[0].unflatten(0, (-1, count))
 
     def _return(self, trajectory: Trajectory) -> Tensor:
         """λ-returns (H, N) as planning sees them; plain sums where there is no fitting value."""
