@@ -13,8 +13,8 @@ from rllib_lsp.plots.style import BLACK, COLOURS
 
 HEIGHT = 52
 """Of the caption, in pixels; even, as H.264 wants it."""
-REACH = 3.0
-"""The skill's coordinate at which a bar is full: three deviations of N(0, I)."""
+REACH = 2.0
+"""The skill's coordinate at which a bar is full: two deviations of N(0, I)."""
 _COLOURS = tuple(colour for colour in COLOURS if colour != BLACK)
 _BAR = 43
 """Where the bar of the decisions left is."""
@@ -47,7 +47,7 @@ class Caption:
             self._longest = left + 1
             self._gain = float(decision["planner_gain"]) if "planner_gain" in decision else None
         if self._gain is not None:
-            pen.text((6, 14), f"plan's gain {self._gain:+.2f}", _TEXT, font)
+            pen.text((6, 14), f"plan's gain {self._gain:+.2g}", _TEXT, font)
         pen.text((6, 26), f"{left} decisions left", _TEXT, font)
         pen.rectangle((6, _BAR, width - 6, _BAR + 5), outline=_FAINT)
         pen.rectangle((6, _BAR, 6 + (width - 12) * left / self._longest, _BAR + 5), _TEXT)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rllib_lsp.core.agent import Agent, Carry
+from rllib_lsp.core.encoder import ObservationSpec, vector_widths
 from rllib_lsp.core.saved_agent import SINGLE_KEY
 
 Place = tuple[float, float]
@@ -89,12 +90,13 @@ def place_of(info: Mapping[str, Any]) -> Place | None:
 
 def slices_of(subject: Subject) -> dict[str, tuple[str, slice]]:
     """Each named part of the observation: the vector that holds it, and where in it."""
-    parts = {
-        key: (key, slice(0, shape[0]))
-        for key, shape in subject.agent.spec.items()
-        if len(shape) == 1
-    }
+    parts = vectors_of(subject.agent.spec)
     if SINGLE_KEY in parts and subject.env.has_wrapper_attr("slices"):
         joined: dict[str, slice] = subject.env.get_wrapper_attr("slices")
         return {key: (SINGLE_KEY, part) for key, part in joined.items()}
     return parts
+
+
+def vectors_of(spec: ObservationSpec) -> dict[str, tuple[str, slice]]:
+    """As `slices_of`, where nothing is known of the observation but its vectors."""
+    return {key: (key, slice(0, width)) for key, width in vector_widths(spec).items()}
