@@ -96,6 +96,7 @@ def _foretell(
     learner: Any, rows: Rows, seen: int
 ) -> tuple[Prediction, dict[str, tuple[str, slice]]]:
     """What a learner's agent makes of an episode's rows (T, ...), up to the next episode."""
+    from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
     from rllib_lsp.plots.agents import vectors_of
     from rllib_lsp.plots.open_loop import Window, predict
 
@@ -103,7 +104,7 @@ def _foretell(
     device = next(agent.parameters()).device
     end = next((t for t, first in enumerate(rows["is_first"]) if t and first), None)
     tensors = {key: torch.from_numpy(rows[key][:end]).to(device) for key in rows}
-    observation = {key: tensors[f"observation.{key}"] for key in agent.spec}
+    observation = {key: tensors[OBSERVATION_PREFIX + key] for key in agent.spec}
     window = Window(observation, tensors["action"], tensors["reward"])
     # Noise of its own: a run is the same whether or not somebody looks on.
     noise = torch.Generator(device).manual_seed(0)

@@ -139,6 +139,7 @@ def transfer(
     """
     with one_paragraph_errors():
         path = _checked(output or Path("transfer.png"))
+        _quieten()
         from rllib_lsp.cli.ways import ways_of
         from rllib_lsp.plots.transfer import draw_ways
 
@@ -184,6 +185,11 @@ def model(
         from rllib_lsp.plots.prediction import draw_prediction
 
         window = record(subject, decisions)
+        if len(window.reward) <= context:
+            raise InputError(
+                f"--context {context}: the episode ends after {len(window.reward) - 1} decisions. "
+                "Give a smaller one."
+            )
         shown = predict(subject.agent, window, context, subject.generator())
         _save(draw_prediction(shown, slices_of(subject), _title(subject)), path)
         typer.echo(f"error: {shown.error():.2f} of the deviation of what happened")
@@ -222,15 +228,21 @@ def _open(
     given: Path, env: str | None, seed: int, output: Path | None, picture: str
 ) -> tuple[Subject, Path]:
     """The checkpoint's agent in its environment, and where the picture goes. Raises InputError."""
+    _quieten()
     from rllib_lsp.cli.evaluate import prepare
-    from rllib_lsp.cli.execute import quieten
     from rllib_lsp.cli.subject import subject_of
 
-    quieten(verbose=False)
     trained, config = prepare(given, [], env, seed, None)
     beside = trained.path.parent / f"{trained.path.name}-{picture}.png"
     path = _checked(output or beside)
     return subject_of(trained, config, seed), path
+
+
+def _quieten() -> None:
+    """Before RLlib is imported, which imports the simulator, which warns of its renderers."""
+    from rllib_lsp.cli.execute import quieten
+
+    quieten(verbose=False)
 
 
 def _gather(of: Any) -> Any:

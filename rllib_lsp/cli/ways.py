@@ -14,14 +14,15 @@ from rllib_lsp.plots.transfer import Way
 class Tracker:
     """Draws up a `Way` for each episode that it is shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, env: str) -> None:
         self.ways: list[Way] = []
+        self._env = env
 
     def __call__(self, moment: Moment) -> None:
         place = place_of(moment.info)
         if place is None:
             raise InputError(
-                f"{moment.env.unwrapped} does not say where on the floor its body is: its `info` "
+                f"{self._env} does not say where on the floor its body is: its `info` "
                 "holds no `position` (x, y). The tasks rllib_lsp/point-... and "
                 "rllib_lsp/quadruped-... do; let an environment of your own add it."
             )
@@ -37,10 +38,10 @@ class Tracker:
 def ways_of(given: Path, env: str | None, seeds: range) -> tuple[list[Way], str, str]:
     """A way from each seed, the agent's name and the environment's. Raises InputError."""
     trained, config = prepare(given, [], env, seeds.start, None)
-    runner, tracker = build_runner(trained, config), Tracker()
+    runner, tracker = build_runner(trained, config), Tracker(env_name(config))
     try:
-        for way_number, episode in enumerate(play(runner, seeds, explore=False, watcher=tracker)):
-            way = tracker.ways[way_number]
+        for episode in play(runner, seeds, explore=False, watcher=tracker):
+            way = tracker.ways[-1]
             way.seed, way.returned = episode.seed, episode.returned
             way.success = episode.info.get("success")
     finally:

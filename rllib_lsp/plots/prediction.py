@@ -86,17 +86,18 @@ def _draw_strip(
     for axes_row, (name, images) in zip(grid, rows.items(), strict=True):
         axes_row[0].set_ylabel(name, fontsize=9)
         for axes, step in zip(axes_row, steps, strict=True):
-            _draw_image(axes, images[step])
+            axes.set(xticks=[], yticks=[])
+            if name == "error":
+                axes.imshow(images[step], cmap="Greys", vmin=0, vmax=128)
+            else:
+                axes.imshow(_as_shown(images[step]), cmap="gray", vmin=0, vmax=255)
     for axes, step in zip(grid[0], steps, strict=True):
         label, colour = (f"{step}, seen", GREY) if step < context else (f"{step}", BLACK)
         axes.set_title(label, fontsize=9, color=colour)
     figure.suptitle(f"{key}: decisions", fontsize=9, x=0.02, ha="left")
 
 
-def _draw_image(axes: Axes, image: np.ndarray) -> None:
-    """Colours as they are, of stacked pictures the last; one channel and errors in grey."""
-    axes.set(xticks=[], yticks=[])
-    if image.ndim == 3 and image.shape[-1] >= 3:
-        axes.imshow(image[..., -3:].clip(0, 255).astype(np.uint8))
-    else:
-        axes.imshow(image.reshape(image.shape[:2]), cmap="Greys", vmin=0, vmax=128)
+def _as_shown(image: np.ndarray) -> np.ndarray:
+    """Colours as they are, of stacked pictures the last; a single channel of any other."""
+    image = image.clip(0, 255).astype(np.uint8)
+    return image[..., -3:] if image.shape[-1] >= 3 else image[..., -1]

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from rllib_lsp import LSPConfig, load_agent, make_env
 from rllib_lsp.cli.checkpoint import open_checkpoint
+from rllib_lsp.core.agent import Agent
+from rllib_lsp.core.presets import build_settings
 from rllib_lsp.plots.agents import PlotError, Subject, episode
 from rllib_lsp.plots.open_loop import Window, predict, record
 from rllib_lsp.plots.plan import trace_plan
@@ -206,16 +208,29 @@ def test_a_plan_as_it_was_made(rllib, trial, subject, tmp_path):
     assert shown.happened.shape == (horizon + 1, 2)
     # What the agent itself said of this plan, and the skill it took from it.
     *_, step = list(zip(range(2), episode(subject), strict=False))[-1]
-    assert step.extras["planner_gain"].item() == pytest.approx(shown.after - shown.before)
+    assert step.extras["planner_gain"].item() == pytest.approx(shown.after - shown.before, abs=1e-5)
     np.testing.assert_array_equal(step.extras["skill"][0], shown.chosen[0])
     assert subject.agent.watch_plan is None
     with pytest.raises(PlotError, match=r"has 3 plans, counted from 0: there is no 7"):
         trace_plan(subject, 7)
 
 
+def test_who_has_neither_skills_nor_plans(subject):
+    settings = build_settings({"skills": {"dim": 0}, "planner": {"method": "none"}}, size="tiny")
+    agent = Agent(subject.agent.spec, subject.agent.action_spec, settings)
+    dreamer = Subject(agent, subject.env, "Dreamer", ENV)
+    with pytest.raises(PlotError, match=r"Dreamer has no skills.* checkpoint of LSP"):
+        skill_paths(dreamer, np.zeros((1, 0)))
+    with pytest.raises(PlotError, match=r"Dreamer does not plan.* checkpoint of LSP"):
+        trace_plan(dreamer)
+
+
 BAD = {
     "wrong path": (["skills", "nowhere"], ["no such directory", "checkpoint_00000N"]),
-    "no results": (["curves", "tests"], ["tests: holds no results", "`rllib train`"]),
+    "no results": (
+        ["curves", str(RESULTS.parent)],
+        ["benchmarks: holds no results", "`rllib train`"],
+    ),
     "other file": (
         ["curves", str(RESULTS / "env-rates.json")],
         ["env-rates.json: holds no learning curves", "benchmarks/results"],
@@ -240,8 +255,8 @@ def test_wrong_kinds_of_checkpoint(rllib, trained, trial, tmp_path):
         assert_one_paragraph(result, ["PPO has no world model", "checkpoint of LSP"])
     result = rllib("plot", "transfer", trained.checkpoint, "-o", tmp_path / "x.png")
     assert_one_paragraph(result, ["does not say where on the floor", "rllib_lsp/point-"])
-    result = rllib("plot", "skills", trial, "--env", "dm_control/cartpole-swingup-v0")
-    assert_one_paragraph(result, ["cartpole-swingup", "Leave out --env"])
+    result = rllib("plot", "skills", trial, "--env", "rllib_lsp/quadruped-reach-v0")
+    assert_one_paragraph(result, ["quadruped-reach", "Leave out --env"])
     result = rllib("plot", "curves", trial, "--metric", "sucess")
     assert_one_paragraph(result, ["no number `sucess`", "Did you mean `success`?"])
 
