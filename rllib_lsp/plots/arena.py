@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def as_floor(axes: Axes) -> None:
     """Equal scales, metres on both axes."""
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="box")
     axes.set(xlabel="x (m)", ylabel="y (m)")
     axes.grid(alpha=0.25)
 

@@ -18,6 +18,7 @@ TRACES = 5
 """Entries of the observation that are shown, the reward apart."""
 PICTURES = 10
 _LEAST_HEIGHT = 0.1
+_STILL = 1e-3
 Names = Mapping[str, tuple[str, slice]]
 """Named parts of the observation: the vector that holds each, and where in it."""
 
@@ -45,17 +46,20 @@ def draw_prediction(shown: Prediction, names: Names, title: str) -> Figure:
 
 
 def _traces(shown: Prediction, names: Names) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Truth (T,) and draws (DRAWS, T) of those entries that change the most, and the reward."""
-    entries = {}
+    """Truth (T,) and draws (DRAWS, T) of some entries and of the reward: of each named part the
+    one that changes the most, then of each the second, and so on."""
+    entries, order = {}, {}
     for name, (key, part) in names.items():
-        for offset, index in enumerate(range(part.start, part.stop)):
-            label = f"{name}[{offset}]" if part.stop - part.start > 1 else name
-            entries[label] = (shown.truth[key][:, index], shown.predicted[key][:, :, index])
-    # Squashed, or the entry with the largest unit would always win.
-    change = {label: np.std(np.sign(t) * np.log1p(np.abs(t))) for label, (t, _) in entries.items()}
-    chosen = sorted(entries, key=lambda label: -change[label])[:TRACES]
+        truth, draws = shown.truth[key][:, part], shown.predicted[key][:, :, part]
+        # Squashed, or an entry with outliers would always win.
+        change = np.std(np.sign(truth) * np.log1p(np.abs(truth)), 0)
+        for rank, index in enumerate(np.argsort(-change).tolist()):
+            label = f"{name}[{index}]" if len(change) > 1 else name
+            entries[label] = (truth[:, index], draws[:, :, index])
+            order[label] = (change[index] < _STILL, rank, -change[index])
+    chosen = sorted(sorted(entries, key=order.__getitem__)[:TRACES])
     reward = (shown.truth["reward"], shown.predicted["reward"])
-    return {label: entries[label] for label in entries if label in chosen} | {"reward": reward}
+    return {label: entries[label] for label in chosen} | {"reward": reward}
 
 
 def _draw_trace(axes: Axes, name: str, truth: np.ndarray, draws: np.ndarray, context: int) -> None:

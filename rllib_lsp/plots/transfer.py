@@ -43,7 +43,7 @@ def draw_ways(ways: dict[str, list[Way]], title: str) -> Figure:
         row[0].set_ylabel(f"{name}\ny (m)")
     for axes in grid[-1]:
         axes.set_xlabel("x (m)")
-    figure.legend(handles=_legend(ways), loc="outside lower center", ncols=5, fontsize=9)
+    figure.legend(handles=_legend(ways), loc="outside lower center", ncols=6, fontsize=9)
     return figure
 
 
@@ -57,7 +57,7 @@ def _draw_way(axes: Axes, way: Way) -> None:
     as_floor(axes)
     axes.set(xlabel="", ylabel="")
     outcome = {None: "", 1.0: ", reached", 0.0: ", not reached"}[way.success]
-    axes.set_title(f"seed {way.seed}: {way.returned:.0f}{outcome}", fontsize=9)
+    axes.set_title(f"seed {way.seed}: return {way.returned:.0f}{outcome}", fontsize=9)
 
 
 def _legend(ways: dict[str, list[Way]]) -> list[Any]:
@@ -73,4 +73,5 @@ def _legend(ways: dict[str, list[Way]]) -> list[Any]:
         entries["a new skill"] = {"marker": "|", "ls": "none", "color": VERMILLION, "mew": 1.4}
     if any(way.layout is not None for way in every):
         entries["target"] = {"marker": "o", "ls": "none", "mfc": ORANGE, "mec": BLACK, "ms": 9}
+        entries["post"] = {"marker": "o", "ls": "none", "mfc": "0.45", "mec": BLACK, "ms": 7}
     return [Line2D([], [], label=label, **style) for label, style in entries.items()]
