@@ -47,10 +47,9 @@ class Prediction:
         for key, truth in self.truth.items():
             if key != "reward":
                 unit = 255.0 if truth.ndim == 4 else 1.0
-                missed += np.square(
-                    (self.predicted[key].mean(0) - truth)[self.context :] / unit
-                ).sum()
-                varied += np.square((truth - truth.mean(0))[self.context :] / unit).sum()
+                later, guess = truth[self.context :], self.predicted[key].mean(0)[self.context :]
+                missed += np.square((guess - later) / unit).sum()
+                varied += np.square((later - later.mean(0)) / unit).sum()
         return float(np.sqrt(missed / varied))
 
 
