@@ -101,6 +101,15 @@ class SequenceReplay:
         windows = self._sample_windows(batch, length, begin)
         return {key: array[windows] for key, array in self._arrays.items()}
 
+    def newest(self, length: int, begin: str) -> Rows | None:
+        """The newest window {key: (length, ...)} that begins where column `begin` is true; None
+        where there is none. Draws nothing, so that who looks changes no later sample."""
+        windows = self._follow(self._beginnings(begin), length)
+        if not len(windows):
+            return None
+        age = (self.rows_added - 1 - windows[:, 0]) % self.capacity
+        return {key: array[windows[age.argmin()]] for key, array in self._arrays.items()}
+
     def _sample_windows(self, batch: int, length: int, begin: str | None) -> np.ndarray:
         """Row numbers (batch, length); starts too close to a stream's end are drawn again."""
         found: list[np.ndarray] = []

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from rllib_lsp.cli import evaluate, example, train
+from rllib_lsp.cli import evaluate, example, plot, train
 from rllib_lsp.cli.classic import refuse
 from rllib_lsp.cli.messages import examples, one_paragraph_errors
 
@@ -17,6 +17,7 @@ app = typer.Typer(
         "rllib train file my-experiment.yaml",
         "rllib train --run PPO --env CartPole-v1 --stop training_iteration=20",
         "rllib evaluate ~/ray_results/lsp-tiny --episodes 5",
+        "rllib plot curves ~/ray_results/lsp-tiny",
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(train.app, name="train")
 app.add_typer(example.app, name="example")
+app.add_typer(plot.app, name="plot")
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
     from rllib_lsp.cli.checkpoint import Checkpoint
-    from rllib_lsp.cli.playing import Played
+    from rllib_lsp.cli.playing import Played, Watcher
     from rllib_lsp.cli.video import Film
 
 PLAY = "Episodes"
@@ -76,7 +76,7 @@ def evaluate(
             raise InputError("--render: there is no display here. Write `--video FILE.mp4`.")
         film = Film(video) if video is not None else None
         mode = "rgb_array" if film else "human" if render else None
-        trained, config = _prepare(checkpoint, overrides or [], env, seed, mode)
+        trained, config = prepare(checkpoint, overrides or [], env, seed, mode)
         typer.echo(
             f"{_name(config)} of {trained.path}, {'with' if explore else 'without'} exploration"
         )
@@ -114,7 +114,7 @@ def _spread(values: list[float]) -> str:
     return f"{mean:.4g} ± {deviation:.3g}  (min {min(values):.4g}, max {max(values):.4g})"
 
 
-def _prepare(
+def prepare(
     path: Path, overrides: list[str], env: str | None, seed: int, render_mode: str | None
 ) -> tuple[Checkpoint, AlgorithmConfig]:
     """The checkpoint, and the config to play it with. Raises InputError."""
@@ -142,19 +142,24 @@ def _play(
     trained: Checkpoint, config: AlgorithmConfig, seeds: range, explore: bool, film: Film | None
 ) -> list[Played]:
     """All episodes, a line for each; those until Ctrl-C if it comes."""
+    from rllib_lsp.cli.caption import Caption
     from rllib_lsp.cli.playing import build_runner, play
     from rllib_lsp.cli.report import essence
 
     runner = build_runner(trained, config)
     played: list[Played] = []
-    draw = None
-    if config.env_config.get("render_mode"):
-        draw = film.add if film else lambda picture: None
+    watcher: Watcher | None = None
+    if film:
+        caption = Caption()
+        watcher = lambda moment: film.add(caption.below(moment))  # noqa: E731
+    elif config.env_config.get("render_mode"):
+        watcher = lambda moment: moment.env.render()  # noqa: E731
     if film:
         film.fps = runner.env.unwrapped.envs[0].metadata.get("render_fps") or film.fps
     try:
         with film or contextlib.nullcontext():
-            for number, episode in enumerate(play(runner, seeds, explore=explore, draw=draw), 1):
+            episodes = play(runner, seeds, explore=explore, watcher=watcher)
+            for number, episode in enumerate(episodes, 1):
                 played.append(episode)
                 typer.echo(_line(number, episode))
     except KeyboardInterrupt:
@@ -179,5 +184,9 @@ def _line(number: int, episode: Played) -> str:
 
 
 def _name(config: AlgorithmConfig) -> str:
-    env = getattr(config.env, "__name__", config.env)
-    return f"{config.algo_class.__name__} on {env}"
+    return f"{config.algo_class.__name__} on {env_name(config)}"
+
+
+def env_name(config: AlgorithmConfig) -> str:
+    """As a person knows the environment."""
+    return str(getattr(config.env, "__name__", config.env))

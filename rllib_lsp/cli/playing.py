@@ -6,9 +6,9 @@ algorithm acts here just as in its evaluations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -20,9 +20,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from rllib_lsp.callbacks import numbers_of
 from rllib_lsp.cli.checkpoint import Checkpoint
 from rllib_lsp.cli.messages import InputError, first_paragraph
-
-if TYPE_CHECKING:
-    Draw = Callable[[Any], None]
+from rllib_lsp.lsp.env_runner import LSPEnvRunner
 
 CONNECTORS = ("env_to_module_connector", "module_to_env_connector")
 
@@ -54,28 +52,57 @@ class Played:
         return len(self.rewards)
 
 
+class Moment(NamedTuple):
+    """An episode after a decision, or at its beginning."""
+
+    env: gymnasium.Env
+    info: Mapping[str, Any]
+    is_first: bool
+    returned: float
+    """The sum of the rewards so far."""
+    decision: Mapping[str, np.ndarray]
+    """The one that led here, see `LSPEnvRunner.decision`, of one environment; empty where there
+    was none, or by an agent that has neither skills nor goals."""
+
+
+Watcher = Callable[[Moment], None]
+
+
 class Watched(gymnasium.Wrapper):
     """Begins each episode from the seed it is told, and shows what its runner does not."""
 
-    def __init__(self, env: gymnasium.Env, draw: Draw | None):
+    def __init__(self, env: gymnasium.Env, runner: SingleAgentEnvRunner, watcher: Watcher | None):
         super().__init__(env)
         self.seed = 0
         self.info: dict[str, Any] = {}
-        self._draw = draw
+        self._runner = runner if isinstance(runner, LSPEnvRunner) else None
+        self._watcher = watcher
+        self._returned = 0.0
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(seed=self.seed, options=options)
-        self._show()
-        return observation, info
+        observation, self.info = self.env.reset(seed=self.seed, options=options)
+        self._returned = 0.0
+        self._show({}, is_first=True)
+        return observation, self.info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        decision = self._decision()
+        if decision.get("planned") and hasattr(self.env.unwrapped, "mark_skill"):
+            self.env.unwrapped.mark_skill()
         observation, reward, terminated, truncated, self.info = self.env.step(action)
-        self._show()
+        self._returned += float(reward)
+        self._show(decision)
         return observation, reward, terminated, truncated, self.info
 
-    def _show(self) -> None:
-        if self._draw is not None:
-            self._draw(self.env.render())
+    def _decision(self) -> dict[str, np.ndarray]:
+        if self._runner is None or self._watcher is None:
+            return {}
+        decision = {key: value[0] for key, value in self._runner.decision().items()}
+        return decision if decision["skill"].size else {}
+
+    def _show(self, decision: Mapping[str, np.ndarray], is_first: bool = False) -> None:
+        if self._watcher is not None:
+            self._watcher(Moment(self.env, self.info, is_first, self._returned, decision))
 
 
 def evaluation_config(
@@ -129,11 +156,11 @@ def build_runner(checkpoint: Checkpoint, config: AlgorithmConfig) -> SingleAgent
 
 
 def play(
-    runner: SingleAgentEnvRunner, seeds: range, *, explore: bool, draw: Draw | None = None
+    runner: SingleAgentEnvRunner, seeds: range, *, explore: bool, watcher: Watcher | None = None
 ) -> Iterator[Played]:
-    """Plays an episode from each seed; ``draw`` gets what ``render`` returns at each decision."""
+    """Plays an episode from each seed; the ``watcher`` is shown its beginning and each decision."""
     envs = runner.env.unwrapped.envs
-    watched = envs[0] = Watched(envs[0], draw)
+    watched = envs[0] = Watched(envs[0], runner, watcher)
     torch.manual_seed(seeds.start)  # from which RLlib's own modules explore
     for watched.seed in seeds:
         (episode,) = runner.sample(num_episodes=1, explore=explore)

@@ -7,7 +7,7 @@ batched over environments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ Carry = dict[str, Tensor]
 skill is still held, `held` (N,) decisions since it was chosen, `plan_mean` and `plan_std`
 (N, S, Z), the current skill first. Where actions are planned, they stand for skills."""
 
+PlanWatcher = Callable[[State, Tensor, Tensor, Tensor], None]
+"""States (N, ·), candidates (N, G, S, Z), durations (N,) and expected returns (N, G) → nothing."""
+
 ROWS_AT_ONCE = 2048
 """Roll-outs that are imagined in one batch, where more environments are planned for than that
 takes: some 100 MB at the default sizes."""
@@ -34,6 +37,9 @@ takes: some 100 MB at the default sizes."""
 
 class Agent(Models):
     """All models of one task, and how to act with them."""
+
+    watch_plan: PlanWatcher | None = None
+    """Told of whatever planning considers; for pictures of it."""
 
     def initial_carry(self, batch: int) -> Carry:
         """The carry in which an episode begins: no memory, no plan, time for a new skill."""
@@ -195,12 +201,15 @@ class Agent(Models):
         def score(candidates: Tensor) -> Tensor:
             at_once = max(1, ROWS_AT_ONCE // candidates.shape[1])
             groups = (part.split(at_once) for part in (*state, candidates, durations))
-            return torch.cat(
+            scores = torch.cat(
                 [
                     self._score(State(deterministic, stochastic), some, each, generator)
                     for deterministic, stochastic, some, each in zip(*groups, strict=True)
                 ]
             )
+            if self.watch_plan is not None:
+                self.watch_plan(state, candidates, durations, scores)
+            return scores
 
         return plan_skills(score, start, planner, Proposals(current, learned), generator)
 
@@ -212,6 +221,18 @@ class Agent(Models):
         generator: torch.Generator | None,
     ) -> Tensor:
         """Expected returns (N, G) of skill sequences (N, G, S, Z) from states (N, ·)."""
+        trajectory = self.follow(state, candidates, durations, generator)
+        return self._return(trajectory)[0].unflatten(0, (-1, candidates.shape[1]))
+
+    @torch.no_grad()
+    def follow(
+        self,
+        state: State,
+        candidates: Tensor,
+        durations: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Trajectory:
+        """What is imagined of skill sequences (N, G, S, Z) from states (N, ·): N · G roll-outs."""
         settings, count = self.settings, candidates.shape[1]
         skills = candidates.flatten(0, 1)
         if settings.plans_actions:
@@ -220,7 +241,7 @@ class Agent(Models):
             horizon = settings.planner.skills * settings.skills.longest
             each = durations.repeat_interleave(count, 0)
             told = tell_schedule(skills, each, horizon, settings.skills)
-        trajectory = imagine(
+        return imagine(
             self.world_model.rssm,
             self.policy,
             state.map(lambda part: part.repeat_interleave(count, 0)),
@@ -231,7 +252,6 @@ class Agent(Models):
             # Common random numbers: candidates differ by their skills, not by their luck.
             shared=count,
         )
-        return self._return(trajectory)[0].unflatten(0, (-1, count))
 
     def _return(self, trajectory: Trajectory) -> Tensor:
         """λ-returns (H, N) as planning sees them; plain sums where there is no fitting value."""

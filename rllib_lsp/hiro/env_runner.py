@@ -23,6 +23,11 @@ class HIROEnvRunner(LSPEnvRunner):
         )
         return action.cpu().numpy()
 
+    def decision(self) -> dict[str, np.ndarray]:
+        """As of LSP; the skill is the goal, as it was chosen, and nothing is planned."""
+        names = {"skill": "choice", "steps_left": "steps_left", "planned": "chosen"}
+        return {name: self._carry[key].cpu().numpy() for name, key in names.items()}
+
     def _decided(self, random: str | None) -> Rows:
         """The goal that is held, and whether it was chosen now."""
         return {key: self._carry[key].cpu().numpy() for key in ("choice", "anchor", "chosen")}

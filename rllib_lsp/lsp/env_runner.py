@@ -72,6 +72,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self._generator.manual_seed(self._seed)
         self._random = np.random.default_rng(self._seed)
         self._fragments = 0
+        self._extras: dict[str, torch.Tensor] = {}
         # What it logs is logged here anyway, without an episode object.
         self._callbacks = [c for c in self._callbacks if type(c) is not TaskMetrics]
         self._hooks = Hooks(self) if needs_episodes(config, self._callbacks) else None
@@ -273,8 +274,18 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self._generator,
             random_skills=random_skills,
         )
+        self._extras = extras
         gains += extras["planner_gain"][extras["planned"]].tolist()
         return action.cpu().numpy()
+
+    def decision(self) -> dict[str, np.ndarray]:
+        """What the agent's last decision rested on, in each environment, for who looks on.
+
+        `skill` (N, Z), the decisions `steps_left` (N,) for which it is held after this one,
+        whether it was `planned` now (N,), and the `planner_gain` (N,), 0 where it was not.
+        """
+        held = {key: self._carry[key] for key in ("skill", "steps_left")}
+        return {key: value.cpu().numpy() for key, value in (held | self._extras).items()}
 
     def _seen(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The observation {key: (N, ...)}, and where it begins an episode, (N,)."""

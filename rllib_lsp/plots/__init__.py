@@ -1,4 +1,4 @@
-"""Plots of training runs; no Ray needed."""
+"""Pictures of training runs and of agents; no Ray needed."""
 
 from rllib_lsp.plots.curves import LearningCurve, plot_learning_curve, read_results
 

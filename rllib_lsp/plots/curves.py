@@ -14,6 +14,7 @@ from rllib_lsp.plots.results import (
     experience,
     number,
 )
+from rllib_lsp.plots.style import BLUE, VERMILLION, new_figure, save
 
 Points = list[tuple[float, float]]
 
@@ -29,24 +30,29 @@ class LearningCurve:
     @classmethod
     def of(cls, results: list[dict[str, Any]]) -> LearningCurve:
         """Collects the curve from a trial's results."""
-        curve = cls(unit=experience(results[0])[0] if results else "frames")
-        evaluated: tuple[float | None, ...] = ()
-        for result in results:
-            x, value = experience(result)[1], number(result, RETURN)
-            if value is not None:
-                curve.training.append((x, value))
-            # RLlib repeats the last evaluation in results without one; its timing tells.
-            before = evaluated
-            value = number(result, EVALUATION_RETURN)
-            evaluated = (value, number(result, EVALUATION_DURATION))
-            if value is not None and (evaluated != before or evaluated[1] is None):
-                curve.evaluation.append((x, value))
-        return curve
+        unit = experience(results[0])[0] if results else "frames"
+        return cls(unit, points(results, RETURN), points(results, EVALUATION_RETURN))
 
     @property
     def judged(self) -> tuple[str, Points]:
         """The returns that count: those of evaluation if there are any."""
         return ("evaluation", self.evaluation) if self.evaluation else ("training", self.training)
+
+
+def points(results: list[dict[str, Any]], key: str) -> Points:
+    """What the results that hold a number at ``key`` say, over the experience so far."""
+    found: Points = []
+    evaluated: float | None = None
+    for result in results:
+        x, value = experience(result)[1], number(result, key)
+        if value is None:
+            continue
+        # RLlib repeats the last evaluation in results without one; its timing tells.
+        before, evaluated = evaluated, number(result, EVALUATION_DURATION)
+        repeated = evaluated is not None and evaluated == before
+        if not (key.startswith("evaluation/") and repeated):
+            found.append((x, value))
+    return found
 
 
 def read_results(trial_dir: Path) -> list[dict[str, Any]]:
@@ -70,22 +76,19 @@ def read_results(trial_dir: Path) -> list[dict[str, Any]]:
 
 def plot_learning_curve(curve: LearningCurve, path: Path, title: str) -> None:
     """Writes the curve as an image."""
-    # The object interface with its own canvas leaves the caller's backend and figures alone.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4)
     axes = figure.add_subplot()
     if curve.training:
         marker = "." if len(curve.training) == 1 else None
-        axes.plot(*zip(*curve.training, strict=True), lw=0.8, marker=marker, label="training")
+        training = zip(*curve.training, strict=True)
+        axes.plot(*training, color=VERMILLION, lw=0.8, marker=marker, label="training")
     if curve.evaluation:
-        axes.plot(*zip(*curve.evaluation, strict=True), "o-", ms=4, lw=0.5, label="evaluation")
+        evaluation = zip(*curve.evaluation, strict=True)
+        axes.plot(*evaluation, "o-", color=BLUE, ms=4, lw=0.5, label="evaluation")
     axes.set(title=title, xlabel=curve.unit, ylabel="episode return")
     axes.grid(alpha=0.3)
     if curve.training or curve.evaluation:
         axes.legend()
     else:
         axes.text(0.5, 0.5, "no episode has ended", ha="center", transform=axes.transAxes)
-    figure.savefig(path, dpi=120)
+    save(figure, path)

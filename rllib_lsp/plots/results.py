@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 FRAMES = "env_runners/num_frames_sampled_lifetime"
@@ -31,3 +31,19 @@ def experience(result: Mapping[str, Any]) -> tuple[str, float]:
         return "frames", frames
     steps = (number(result, key) for key in STEPS)
     return "steps", next((value for value in steps if value is not None), 0.0)
+
+
+def number_keys(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The keys ``a/b/c`` of all finite numbers in nested results, as they come."""
+    found: dict[str, None] = {}
+    for result in results:
+        found |= dict.fromkeys(_keys(result, ""))
+    return list(found)
+
+
+def _keys(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}/")
+        elif number(node, key) is not None:
+            yield f"{prefix}{key}"

@@ -17,6 +17,8 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from ray.tune import register_env
 
 from rllib_lsp import load_agent, make_env
+from rllib_lsp.cli.caption import HEIGHT, Caption
+from rllib_lsp.cli.playing import Moment
 from rllib_lsp.envs.rendering import import_simulator
 from tests.cli.test_bad_input import assert_one_paragraph
 
@@ -110,9 +112,34 @@ def test_a_film_of_an_episode(rllib, lsp_checkpoint, tmp_path, suffix):
     pictures = imageio.v3.imread(file)
     assert f"film: {file} (41 pictures)" in result.stdout
     # A gif leaves out what looks like the picture before.
-    assert pictures.shape[1:] == (240, 320, 3)
+    assert pictures.shape[1:] == (240 + HEIGHT, 320, 3)
     assert 10 <= len(pictures) <= 41
     assert np.abs(pictures[0].astype(int) - pictures[-1]).max() > 50
+
+
+def test_a_caption_says_what_the_agent_holds():
+    class Blank(gymnasium.Env):
+        def render(self):
+            return np.zeros((40, 200, 3), np.uint8)
+
+    def strip(steps_left, skill, planned=False):
+        decision = {"skill": np.array(skill), "steps_left": np.array(steps_left)}
+        decision |= {"planned": np.array(planned), "planner_gain": np.array(0.5)}
+        return caption.below(Moment(Blank(), {}, False, 1.5, decision))[40:].astype(int)
+
+    caption = Caption()
+    fresh, held = strip(9, [1.0, -1.0], planned=True), strip(4, [1.0, -1.0])
+    assert fresh.shape == (HEIGHT, 200, 3)
+    # The bar of the decisions left is half as long, and the skill's are where they were.
+    lengths = [int((part[-7] == 255).all(-1).sum()) for part in (fresh, held)]
+    assert lengths[1] == pytest.approx(lengths[0] * 4 / 9, abs=2)
+    skill = np.s_[: HEIGHT - 10, 100:]
+    np.testing.assert_array_equal(fresh[skill], held[skill])
+    assert np.abs(strip(4, [-1.0, 1.0])[skill] - held[skill]).max() > 100
+    # Without skills there is the return alone.
+    bare = caption.below(Moment(Blank(), {}, False, 1.5, {}))[40:]
+    assert (bare[:, 100:] == 0).all()
+    assert bare.any()
 
 
 def test_the_trial_is_to_be_named_where_there_are_several(rllib, trained, tmp_path):

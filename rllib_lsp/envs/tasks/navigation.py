@@ -40,8 +40,11 @@ class Navigation(gymnasium.Env):
 
     ``info`` holds ``position`` (x, y in m) and ``distance`` (m) at every step, and at the last
     one ``EpisodeMetrics.summary()`` and ``still_return``, the return of a body that stands
-    upright and still where it started: only what exceeds it is navigation.
+    upright and still where it started: only what exceeds it is navigation. ``layout`` is where
+    target and posts stand since the last reset.
     """
+
+    layout: layouts.Layout
 
     def __init__(
         self,
@@ -98,10 +101,10 @@ class Navigation(gymnasium.Env):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=seed)
-        layout = layouts.sample(self.task.layout, self.task.target_ring, self.np_random)
+        self.layout = layouts.sample(self.task.layout, self.task.target_ring, self.np_random)
         # Python's own numbers: for so few of them numpy takes twice as long and more.
-        self._target = tuple(layout.target.tolist())
-        self._posts = [tuple(post) for post in layout.posts.tolist()]
+        self._target = tuple(self.layout.target.tolist())
+        self._posts = [tuple(post) for post in self.layout.posts.tolist()]
         with self.physics.reset_context():
             self._place_body()
             self._place_target_and_posts()
