@@ -60,7 +60,7 @@ def main() -> None:
         ),
     )
     best = tuner.fit().get_best_result()
-    print(f"best return {best.metrics["env_runners"]["episode_return_mean"]:.1f} with")
+    print(f"best return {best.metrics['env_runners']['episode_return_mean']:.1f} with")
     for name in ("lr", "skills", "planner"):
         print(f"  {name}: {best.config[name]}")
     print(f"checkpoint: {best.checkpoint.path}")
