@@ -1,12 +1,14 @@
 """What one update costs: ours, RLlib's DreamerV3, and the matrix products of ours alone.
 
     python benchmarks/bench_update.py [--threads 1] [--repeats 5] [--cases nano XS] [--without-ray]
+                                      [--compiled]
 
 Every case is timed in turns (A B A B …) on a fixed batch of 16 x 64 decisions, with a horizon of
 15, and, but for `defaults`, from all 1024 states. `nano` and `XS` are RLlib's sizes, and ours is
 the Dreamer of this package with as many trained parameters, through RLlib's own `Learner.update`
 on both sides; `v1` has the sizes of Dreamer v1, and `defaults` those of `LSPConfig`, with skills.
 `floor` repeats the matrix products that an update of ours executes, and nothing else.
+`--compiled` adds ours with what imagination repeats compiled, which takes a minute or two a case.
 `--without-ray` leaves RLlib out, and needs nothing but torch; it uses a GPU if there is one.
 Writes benchmarks/results/bench-update.json (with a GPU bench-update-gpu.json).
 """
@@ -64,17 +66,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--without-ray", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="the imagined step too")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     gpu = torch.cuda.is_available()
+    device = "cuda" if gpu else "cpu"
     runs: dict[str, Callable[[], object]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for case in arguments.cases:
         torch.manual_seed(0)
-        core = core_update(case, "cuda" if gpu else "cpu")
+        core = core_update(case, device)
         floor, products, operators = products_of(core.run)
         runs |= {f"{case}: ours, core": core.run, f"{case}: floor": floor}
+        if arguments.compiled:
+            runs[f"{case}: ours, core compiled"] = compiled(case, device).run
         facts[case] = {
             "parameters": core.parameters,
             "operators": operators,
@@ -109,6 +115,8 @@ def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
         case, kind = name.split(": ")
         if kind == "ours, core":
             found[f"{case}: ours over its floor"] = taken / seconds[f"{case}: floor"]
+        elif kind == "ours, core compiled":
+            found[f"{case}: core over core compiled"] = seconds[f"{case}: ours, core"] / taken
         elif kind == "RLlib DreamerV3":
             found[f"{case}: RLlib DreamerV3 over ours"] = taken / seconds[f"{case}: ours"]
             if "defaults: ours" in seconds:
@@ -147,6 +155,15 @@ def core_update(case: str, device: str) -> CoreUpdate:
     plans = (agent.settings.planner.skills, agent.plan_width)
     columns = {key: value.to(device) for key, value in make_columns(*plans).items()}
     return CoreUpdate(agent, Batch({"observation": columns.pop("observation")}, **columns))
+
+
+def compiled(case: str, device: str) -> CoreUpdate:
+    """With `torch.compile` of what imagination repeats: an action, and a step of the dynamics."""
+    update = core_update(case, device)
+    policy, rssm = update.agent.policy, update.agent.world_model.rssm
+    for part, name in ((policy, "act"), (rssm, "imagine_step")):
+        setattr(part, name, torch.compile(getattr(part, name), dynamic=False))
+    return update
 
 
 def make_columns(skills: int, width: int) -> dict[str, Tensor]:

@@ -129,10 +129,9 @@ def _value_loss(
 
     parameters (H + 1, N, ·) are the value's answer to `inputs` (H + 1, N, ·).
     """
-    fit = value.scalar.log_prob(parameters[:-1], returns.detach())
-    if pull:
-        slow = value.slow(inputs[:-1].detach())
-        fit = fit + pull * value.scalar.log_prob(parameters[:-1], slow)
+    targets = [returns.detach(), value.slow(inputs[:-1].detach())] if pull else [returns.detach()]
+    fits = value.scalar.log_prob(parameters[:-1], torch.stack(targets, -1))
+    fit = fits[..., 0] + pull * fits[..., 1] if pull else fits[..., 0]
     return -(weight * fit).mean()
 
 

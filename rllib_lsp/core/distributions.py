@@ -168,7 +168,8 @@ class Scalar(Protocol):
         ...
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        """Log-likelihood of a target: (..., size), (...) → (...), in nats."""
+        """Log-likelihood of a target, in nats: (..., size), (...) → (...), or of several targets
+        at once, which costs little more than one: (..., size), (..., K) → (..., K)."""
         ...
 
 
@@ -181,7 +182,8 @@ class UnitNormal:
         return parameters.squeeze(-1)
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        return -0.5 * ((parameters.squeeze(-1) - target).square() + LOG_2PI)
+        mean = parameters if target.dim() == parameters.dim() else parameters.squeeze(-1)
+        return -0.5 * ((mean - target).square() + LOG_2PI)
 
 
 class TwoHot:
@@ -209,12 +211,16 @@ class TwoHot:
         return symexp(torch.softmax(logits, -1) @ self._centres(logits))
 
     def log_prob(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy against the two-hot target, in nats: (..., bins), (...) → (...)."""
+        """Cross-entropy against the two-hot target, in nats: (..., bins), (...) → (...), or
+        (..., bins), (..., K) → (..., K)."""
+        if target.dim() < logits.dim():
+            return self.log_prob(logits, target.unsqueeze(-1)).squeeze(-1)
         position = (symlog(target).clamp(-self.LIMIT, self.LIMIT) + self.LIMIT) / self._step
         low = position.floor().clamp(max=self.bins - 2)
-        share = (position - low).unsqueeze(-1)
+        share = position - low
         # Of NaN the share is NaN, and so the answer; as an index it would end the program.
-        index = low.nan_to_num().long().unsqueeze(-1)
-        log_p = torch.log_softmax(logits, -1)
-        low_p, high_p = log_p.gather(-1, index), log_p.gather(-1, index + 1)
-        return (low_p * (1.0 - share) + high_p * share).squeeze(-1)
+        index = low.nan_to_num().long()
+        # One gather for all, as each costs a pass over the logits backwards.
+        neighbours = torch.log_softmax(logits, -1).gather(-1, torch.cat([index, index + 1], -1))
+        low_p, high_p = neighbours.chunk(2, -1)
+        return low_p * (1.0 - share) + high_p * share

@@ -189,3 +189,20 @@ def test_two_hot_answers_nan_with_nan():
     logits = torch.zeros(3, 11)
     target = torch.tensor([0.0, float("nan"), float("inf")])
     assert TwoHot(11).log_prob(logits, target).isnan().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("scalar", [TwoHot(11), UnitNormal()], ids=["two_hot", "normal"])
+def test_several_targets_at_once_are_each_alone(scalar):
+    torch.manual_seed(0)
+    parameters = torch.randn(3, 4, scalar.size, dtype=torch.float64, requires_grad=True)
+    # One lies exactly on a bin, one beyond the last.
+    targets = torch.tensor([[0.7, 0.0, -3.0, 1e6]] * 3, dtype=torch.float64)
+    targets = torch.stack([targets, -2.0 * targets], -1)
+    weights = torch.rand(3, 4, 2, dtype=torch.float64)
+    together = scalar.log_prob(parameters, targets)
+    alone = torch.stack([scalar.log_prob(parameters, targets[..., k]) for k in (0, 1)], -1)
+    torch.testing.assert_close(together, alone)
+    gradients = [
+        torch.autograd.grad((weights * found).sum(), parameters)[0] for found in (together, alone)
+    ]
+    torch.testing.assert_close(*gradients)
