@@ -118,7 +118,7 @@ def sample_episodes(buffer: EpisodeReplayBuffer) -> None:
 
 
 def rllib_filled(kind: str) -> EpisodeReplayBuffer:
-    buffer = EpisodeReplayBuffer(2 * STORED[kind], BATCH, LENGTH)
+    buffer = EpisodeReplayBuffer(2 * STORED[kind], batch_size_B=BATCH, batch_length_T=LENGTH)
     for _ in range(STORED[kind] // EPISODE):
         buffer.add(episode(kind, EPISODE))
     return buffer

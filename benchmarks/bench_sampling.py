@@ -3,7 +3,8 @@
     python benchmarks/bench_sampling.py [--decisions 400] [--repeats 3]
 
 walker-walk, without action repeat, on one thread, in turns (A B A B …). `planning` plans a skill
-every 10 decisions (64 candidates, 3 iterations); `random` draws actions at random, as before
+every 10 decisions (64 candidates, two skills ahead, 3 iterations), with networks of `LSPConfig`'s
+size `medium` and of `small`; `random` draws actions at random, as before
 learning begins; `alone` is gymnasium's vector with the same wrappers and no agent. DreamerV3 has
 RLlib's size XS. Writes benchmarks/results/bench-sampling.json.
 """
@@ -51,6 +52,9 @@ def main() -> None:
         rate = {name.split(", ")[1]: r for name, r in rates.items() if name.startswith(f"{count} ")}
         ratios |= {
             f"{count} environments: planning over DreamerV3": rate["planning"] / rate["DreamerV3"],
+            f"{count} environments: planning (small) over DreamerV3": (
+                rate["planning (small)"] / rate["DreamerV3"]
+            ),
             f"{count} environments: random over alone": rate["random"] / rate["alone"],
             f"{count} environments: planning over alone": rate["planning"] / rate["alone"],
         }
@@ -71,13 +75,17 @@ def cases(count: int, decisions: int) -> dict[str, Callable[[], object]]:
     """Functions that make so many decisions, in `count` environments at once."""
     options: dict[str, Any] = {"num_env_runners": 0, "num_envs_per_env_runner": count}
     register(TASK)
-    ours = LSPConfig().environment(TASK).env_runners(**options).build_algo()
+    ours, small = (
+        LSPConfig().environment(TASK).env_runners(**options).training(size=size).build_algo()
+        for size in ("medium", "small")
+    )
     theirs = (
         DreamerV3Config().environment(TASK).env_runners(**options).training(model_size="XS")
     ).build_algo()
     steps = decisions // count
     return {
         f"{count} environments, planning": lambda: ours.env_runner.sample_fragment(steps),
+        f"{count} environments, planning (small)": lambda: small.env_runner.sample_fragment(steps),
         f"{count} environments, DreamerV3": lambda: theirs.env_runner.sample(
             num_timesteps=decisions, random_actions=False
         ),
