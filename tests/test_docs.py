@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from rllib_lsp.core.actions import ActionSpec
-from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.hiro.settings import GoalSettings, LevelSettings
 from rllib_lsp.core.models import COMPONENTS
 from rllib_lsp.core.presets import PRESETS, build_settings
-from rllib_lsp.core.saved_agent import save_agent
 from rllib_lsp.core.settings import PARTS
 from rllib_lsp.core.transfer import KEPT
 from rllib_lsp.hiro.algorithm import HIRO
 from rllib_lsp.hiro.config import HIROConfig
 from rllib_lsp.lsp.baselines import BASELINES
 from rllib_lsp.lsp.config import TRAINING_PRESETS, LSPConfig
+from tests.pages import CHECKPOINT, PAGES, ROOT, blocks, page, table
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALGORITHM = (ROOT / "docs/algorithm.md").read_text()
-TRANSFER = (ROOT / "docs/transfer.md").read_text()
-PIPELINES = (ROOT / "docs/pipelines.md").read_text()
-CHECKPOINT = re.compile(r'"~/ray_results/[^"]*"')
-
-
-def table(page, heading):
-    """The rows of the first table under a heading, each a list of cells without backticks."""
-    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("|")]
-    # A bar within a cell is escaped.
-    cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in rows[2:]]
-    return [[cell.strip() for cell in row] for row in cells]
+ALGORITHM, TRANSFER = page("docs/algorithm.md"), page("docs/transfer.md")
+PIPELINES = page("docs/pipelines.md")
 
 
 def code(text):
@@ -104,20 +88,20 @@ def test_the_table_of_baselines_is_what_their_configs_do():
 
 
 def test_the_page_of_hiro_names_every_option_and_its_yaml_is_taken():
-    page = (ROOT / "docs/hiro.md").read_text()
-    written = {name for row in table(page, "Options") for name in code(row[0])}
+    text = page("docs/hiro.md")
+    written = {name for row in table(text, "Options") for name in code(row[0])}
     levels, goals = (
         {f"{part}.{field.name}" for field in dataclasses.fields(settings)}
         for part, settings in (("low", LevelSettings), ("goals", GoalSettings))
     )
     assert written == levels | goals | {"levels", "updates_per_round"}
     defaults = HIROConfig().settings()
-    for name, value, _ in table(page, "Options"):
+    for name, value, _ in table(text, "Options"):
         part, _, option = code(name)[0].rpartition(".")
         if value and part:
             default = getattr(getattr(defaults, part), option)
             assert yaml.safe_load(code(value)[0]) == as_option(default), name
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (block,) = blocks(text, "yaml")
     for spec in yaml.safe_load(block).values():
         HIROConfig().environment(spec["env"]).update_from_dict(spec["config"]).validate()
 
@@ -136,28 +120,14 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_page_of_the_layout_names_every_module_of_core_and_lsp():
-    page = (ROOT / "docs/layout.md").read_text()
+    text = page("docs/layout.md")
     for path in [*(ROOT / "rllib_lsp/core").glob("*.py"), *(ROOT / "rllib_lsp/lsp").glob("*.py")]:
         if path.stem != "__init__":
-            assert path.name in page, path.name
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """An agent of cartpole-swingup that has learned nothing."""
-    torch.manual_seed(0)
-    agent = Agent({"observation": (5,)}, ActionSpec(1), build_settings({}, size="tiny"))
-    with open(tmp_path / "agent.pt", "wb") as stream:
-        save_agent(agent, stream)
-    return tmp_path
-
-
-def snippets(page):
-    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+            assert path.name in text, path.name
 
 
 def test_a_reward_of_ones_own_runs_as_it_is_written(checkpoint):
-    (snippet,) = snippets(ALGORITHM)
+    (snippet,) = blocks(ALGORITHM, "python")
     code, found = CHECKPOINT.subn(repr(str(checkpoint)), snippet)
     assert found == 1
     names = {}
@@ -170,7 +140,7 @@ def test_a_reward_of_ones_own_runs_as_it_is_written(checkpoint):
 
 
 def test_transfer_in_python_runs_as_it_is_written(checkpoint):
-    for snippet in snippets(TRANSFER):
+    for snippet in blocks(TRANSFER, "python"):
         code, found = CHECKPOINT.subn(repr(str(checkpoint)), snippet)
         assert found == 1
         names = {}
@@ -182,7 +152,6 @@ def test_transfer_in_python_runs_as_it_is_written(checkpoint):
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.usefixtures("ray_session")
 def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
     """In networks of a few units, and for one iteration each."""
     monkeypatch.chdir(tmp_path)
@@ -190,7 +159,7 @@ def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
     few = ".reporting(min_sample_timesteps_per_iteration=70)"
     short = '"Pendulum-v1", env_config={"max_episode_steps": 30}'
     names, results = {}, []
-    for snippet in snippets(PIPELINES):
+    for snippet in blocks(PIPELINES, "python"):
         code = snippet.replace('size="small")', f"{tiny}){few}").replace('"Pendulum-v1"', short)
         exec(code.replace("evaluation_interval=5", "evaluation_interval=1"), names)
         config = names.pop("config", None)
@@ -211,5 +180,5 @@ def test_pipelines_run_as_they_are_written(tmp_path, monkeypatch):
     assert pretrained["num_env_steps_sampled_lifetime"] == 0
     trained = shared["learners"]["__all_modules__"]["num_env_steps_trained_lifetime"]
     assert trained == shared["replay"]["updates_lifetime"] * 4 * 8
-    (block,) = re.findall(r"```yaml\n(.*?)```", PIPELINES, re.DOTALL)
+    (block,) = blocks(PIPELINES, "yaml")
     LSPConfig().environment("Pendulum-v1").update_from_dict(yaml.safe_load(block)).validate()

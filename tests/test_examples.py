@@ -12,10 +12,7 @@ import yaml
 from gymnasium.utils.env_checker import check_env
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from rllib_lsp.core.actions import ActionSpec
-from rllib_lsp.core.agent import Agent
-from rllib_lsp.core.presets import build_settings
-from rllib_lsp.core.saved_agent import load_agent, save_agent
+from rllib_lsp.core.saved_agent import load_agent
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -32,22 +29,6 @@ def example(monkeypatch, capsys):
     yield run
     # An example may have asked for more threads than tests have.
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """Saves an agent that has learned nothing, of so many observed and acted numbers."""
-
-    def make(width, actions):
-        torch.manual_seed(0)
-        agent = Agent(
-            {"observation": (width,)}, ActionSpec(actions), build_settings({}, size="tiny")
-        )
-        with open(tmp_path / "agent.pt", "wb") as stream:
-            save_agent(agent, stream)
-        return tmp_path
-
-    return make
 
 
 def test_acting_from_a_checkpoint(example, saved):

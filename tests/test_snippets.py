@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import ast
 
 import pytest
-import torch
 import yaml
 
 from rllib_lsp import HIROConfig, LSPConfig, make_env
 from rllib_lsp.cli.algorithm import GROUP
 from rllib_lsp.cli.document import parse
 from rllib_lsp.cli.experiment import check_experiments
-from rllib_lsp.core.actions import ActionSpec
-from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.presets import build_settings
-from rllib_lsp.core.saved_agent import save_agent
 from rllib_lsp.core.settings import PlannerSettings
 from rllib_lsp.envs.rendering import import_simulator
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
-from tests.test_docs import CHECKPOINT, table
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def page(name):
-    return (ROOT / name).read_text()
-
-
-def blocks(text, language):
-    """Code between fences, those in lists less their indentation."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    return [re.sub(f"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
+from tests.pages import CHECKPOINT, PAGES, blocks, page, table
 
 
 def named_blocks(language):
@@ -46,7 +28,7 @@ def named_blocks(language):
 
 @pytest.mark.parametrize("code", named_blocks("python"))
 def test_every_snippet_is_python(code):
-    compile(code, "snippet", "exec")
+    assert ast.parse(code).body
 
 
 @pytest.mark.parametrize("code", named_blocks("yaml"))
@@ -65,16 +47,6 @@ def test_every_yaml_is_an_experiment_or_options(code, tmp_path):
         options["input"] = "sampler"
         options["offline_only"] = False
     config.environment("CartPole-v1").update_from_dict(options).validate()
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """An agent of cartpole-swingup that has learned nothing."""
-    torch.manual_seed(0)
-    agent = Agent({"observation": (5,)}, ActionSpec(1), build_settings({}, size="tiny"))
-    with open(tmp_path / "agent.pt", "wb") as stream:
-        save_agent(agent, stream)
-    return tmp_path
 
 
 def test_the_readme_runs_as_it_is_written(checkpoint):
