@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from alternate import medians
 from torch import Tensor
 
 from rllib_lsp.core.actions import ActionSpec
@@ -57,16 +57,10 @@ def main() -> None:
             LOW_UPDATES,
         ),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(repeats + 1):
-        for name, (run, _) in cases.items():
-            start = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - start)
-    # The first turn warms up.
-    medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
-    rates = {name: cases[name][1] / median for name, median in medians.items()}
-    ratio = medians["relabelling, a loop"] / medians["relabelling, batched"]
+    runs = {name: run for name, (run, _) in cases.items()}
+    seconds = medians(runs, repeats, clock=time.process_time)
+    rates = {name: cases[name][1] / taken for name, taken in seconds.items()}
+    ratio = seconds["relabelling, a loop"] / seconds["relabelling, batched"]
     for name, rate in rates.items():
         print(f"{name:32} {1e3 / rate:9.2f} ms {rate:9.1f} /s")
     print(f"batched relabelling is {ratio:.0f} times as fast")

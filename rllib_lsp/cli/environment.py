@@ -6,9 +6,12 @@ A wrong name would otherwise come back from a remote worker as an IndexError.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rllib_lsp.cli.messages import InputError, did_you_mean, first_paragraph
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 
 def check_env(env: Any, where: str) -> None:
@@ -67,3 +70,11 @@ def _check_gymnasium(env: str, where: str) -> None:
             f"{did_you_mean(env, gymnasium.registry)} An environment of your own is given by its "
             "class path, `env: my_package.envs.MyEnv`."
         ) from None
+
+
+def cannot_be_built(config: AlgorithmConfig, error: Exception) -> InputError:
+    """What to say of whatever an environment raised when it was made."""
+    return InputError(
+        f"environment `{config.env}` cannot be built with env_config {dict(config.env_config)}:"
+        f" {type(error).__name__}: {first_paragraph(error)}"
+    )

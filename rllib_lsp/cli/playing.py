@@ -19,6 +19,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_lsp.callbacks import numbers_of
 from rllib_lsp.cli.checkpoint import Checkpoint
+from rllib_lsp.cli.environment import cannot_be_built
 from rllib_lsp.cli.messages import InputError, first_paragraph
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
 
@@ -135,10 +136,7 @@ def build_runner(checkpoint: Checkpoint, config: AlgorithmConfig) -> SingleAgent
     try:
         runner = kind(config=config, worker_index=0)
     except Exception as error:  # whatever an environment raises when it is made
-        raise InputError(
-            f"environment `{config.env}` cannot be built with env_config {dict(config.env_config)}:"
-            f" {type(error).__name__}: {first_paragraph(error)}"
-        ) from error
+        raise cannot_be_built(config, error) from error
     wanted = config.env_config.get("render_mode")
     (env,) = runner.env.unwrapped.envs
     if wanted is not None and env.render_mode != wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,7 +148,7 @@ def transfer(
         shown: dict[str, Any] = {}
         envs: dict[str, None] = {}
         for name, checkpoint in map(_named, checkpoints):
-            found, usual, where = ways_of(checkpoint, env, seeds)
+            found, usual, where = _gather(partial(ways_of, checkpoint, env, seeds))
             shown[_unused(name or usual, shown)] = found
             envs[where] = None
         _save(draw_ways(shown, ", ".join(envs)), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from rllib_lsp.cli.checkpoint import Checkpoint
+from rllib_lsp.cli.environment import cannot_be_built
 from rllib_lsp.cli.evaluate import env_name
 from rllib_lsp.cli.messages import InputError, first_paragraph
 from rllib_lsp.core.agent import Agent
@@ -20,10 +21,7 @@ def subject_of(trained: Checkpoint, config: AlgorithmConfig, seed: int) -> Subje
     try:
         env = build_env(config, dict(config.env_config))
     except Exception as error:  # whatever an environment raises when it is made
-        raise InputError(
-            f"environment `{config.env}` cannot be built with env_config {dict(config.env_config)}:"
-            f" {type(error).__name__}: {first_paragraph(error)}"
-        ) from error
+        raise cannot_be_built(config, error) from error
     found = observation_spec(env.observation_space), action_spec(env.action_space)
     if found != (agent.spec, agent.action_spec):
         raise InputError(

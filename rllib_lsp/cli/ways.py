@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rllib_lsp.cli.evaluate import env_name, prepare
-from rllib_lsp.cli.messages import InputError
 from rllib_lsp.cli.playing import Moment, build_runner, play
-from rllib_lsp.plots.agents import place_of
+from rllib_lsp.plots.agents import needed_place
 from rllib_lsp.plots.transfer import Way
 
 
@@ -19,13 +18,7 @@ class Tracker:
         self._env = env
 
     def __call__(self, moment: Moment) -> None:
-        place = place_of(moment.info)
-        if place is None:
-            raise InputError(
-                f"{self._env} does not say where on the floor its body is: its `info` "
-                "holds no `position` (x, y). The tasks rllib_lsp/point-... and "
-                "rllib_lsp/quadruped-... do; let an environment of your own add it."
-            )
+        place = needed_place(moment.info, self._env)
         if moment.is_first:
             layout = getattr(moment.env.unwrapped, "layout", None)
             self.ways.append(Way(layout))
@@ -36,7 +29,10 @@ class Tracker:
 
 
 def ways_of(given: Path, env: str | None, seeds: range) -> tuple[list[Way], str, str]:
-    """A way from each seed, the agent's name and the environment's. Raises InputError."""
+    """A way from each seed, the agent's name and the environment's.
+
+    Raises InputError, and PlotError where the environment knows no places.
+    """
     trained, config = prepare(given, [], env, seeds.start, None)
     runner, tracker = build_runner(trained, config), Tracker(env_name(config))
     try:

@@ -129,10 +129,11 @@ def _value_loss(
 
     parameters (H + 1, N, ·) are the value's answer to `inputs` (H + 1, N, ·).
     """
-    targets = [returns.detach(), value.slow(inputs[:-1].detach())] if pull else [returns.detach()]
-    fits = value.scalar.log_prob(parameters[:-1], torch.stack(targets, -1))
-    fit = fits[..., 0] + pull * fits[..., 1] if pull else fits[..., 0]
-    return -(weight * fit).mean()
+    if not pull:
+        return -(weight * value.scalar.log_prob(parameters[:-1], returns.detach())).mean()
+    targets = torch.stack([returns.detach(), value.slow(inputs[:-1].detach())], -1)
+    to_returns, to_slow = value.scalar.log_prob(parameters[:-1], targets).unbind(-1)
+    return -(weight * (to_returns + pull * to_slow)).mean()
 
 
 def _skill_losses(

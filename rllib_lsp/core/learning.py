@@ -95,15 +95,17 @@ def step(
 ) -> dict[str, Tensor]:
     """Clip each group's gradient to norm `clip` and step; slow copies follow.
 
-    `optimizers`: a fused Adam a group. Returns the norms before clipping, scalars by group. A
-    group whose norm is not finite stays as it is, and nobody waits for the device to know it.
+    `optimizers`: a fused Adam a parameter group. Returns the norms before clipping, scalars by
+    group. A group whose norm is not finite stays as it is, and nobody waits for the device to
+    know it.
     """
     norms = {}
-    for name, parameters in agent.parameter_groups().items():
+    for name, optimizer in optimizers.items():
+        parameters = optimizer.param_groups[0]["params"]
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip or float("inf"), foreach=True)
         # Torch's own protocol for mixed precision, with which a fused optimizer skips a step.
-        optimizers[name].found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
-        optimizers[name].step()
+        optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+        optimizer.step()
         part = getattr(agent, name)
         if isinstance(part, Value):
             part.update_slow()

@@ -146,16 +146,23 @@ class SavedAgent:
         A Box's action (A,) lies in [-1, 1], float32; a discrete one is an int64 scalar array.
         The environment has to be wrapped as in training: `rllib_lsp.make_env(id, ...)`.
         """
-        parts: Mapping[str, Any] = (
-            observation if isinstance(observation, Mapping) else {SINGLE_KEY: observation}
-        )
-        tensors = {key: self._tensor(np.asarray(part))[None] for key, part in parts.items()}
         self._carry, action, _ = self.agent.act(
-            self._carry, tensors, self._is_first, explore, self._generator
+            self._carry,
+            batch_of_one(observation, self._device),
+            self._is_first,
+            explore,
+            self._generator,
         )
         self._is_first = torch.zeros_like(self._is_first)
         return self.agent.action_spec.to_env(action[0].cpu().numpy())
 
-    def _tensor(self, part: np.ndarray) -> torch.Tensor:
-        dtype = part.dtype if part.dtype == np.uint8 else np.float32
-        return torch.as_tensor(np.ascontiguousarray(part, dtype), device=self._device)
+
+def batch_of_one(observation: Any, device: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """One observation (D,), or dict of such, as an agent takes it: {key: (1, *shape)}."""
+    parts = observation if isinstance(observation, Mapping) else {SINGLE_KEY: observation}
+    return {key: _tensor(np.asarray(part), device)[None] for key, part in parts.items()}
+
+
+def _tensor(part: np.ndarray, device: torch.device | None) -> torch.Tensor:
+    dtype = part.dtype if part.dtype == np.uint8 else np.float32
+    return torch.as_tensor(np.ascontiguousarray(part, dtype), device=device)

@@ -10,7 +10,7 @@ from rllib_lsp.core.hiro import learning
 from rllib_lsp.core.hiro.agent import HIROAgent
 from rllib_lsp.core.hiro.learning import Rows
 from rllib_lsp.core.hiro.td3 import Optimizers
-from rllib_lsp.lsp.learner import LSPTorchLearner
+from rllib_lsp.lsp.learner import LSPTorchLearner, fetch
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 
 PAIRS = "pairs."
@@ -33,8 +33,7 @@ class HIROTorchLearner(LSPTorchLearner):
             windows = rows_of(agent, columns, WINDOWS) if agent.high is not None else None
             optimizers = self._optimizers_of(module_id, agent)
             found = learning.learn(agent, pairs, updates, windows, optimizers)
-            # One transfer for all scalars.
-            values = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+            values = fetch(found)
             _check_finite(values)
             self.metrics.log_dict(values, key=module_id, window=100)
             losses[module_id] = found["low_critic_loss"]

@@ -6,7 +6,8 @@ backward pass through one wrapped module; here there is one for each loss, and o
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +24,7 @@ MAX_SKIPPED_IN_A_ROW = 10
 NORM = "_gradient_norm"
 TOTAL_LOSS = TorchLearner.TOTAL_LOSS_KEY
 GENERATORS = "generators"
+Key = TypeVar("Key")
 
 
 class LSPTorchLearner(TorchLearner):
@@ -55,9 +57,7 @@ class LSPTorchLearner(TorchLearner):
         losses = self.compute_losses(fwd_out=forward, batch=batch)
         gradients = self.compute_gradients(losses)
         self.apply_gradients(self.postprocess_gradients(gradients))
-        values = torch.stack([value.float() for value in self._scalars.values()]).tolist()
-        logged = dict(zip(self._scalars, values, strict=True))
-        self._scalars = {}
+        logged, self._scalars = fetch(self._scalars), {}
         self._log(logged)
         return forward, {module_id: logged[module_id, TOTAL_LOSS] for module_id in losses}, {}
 
@@ -159,3 +159,9 @@ class LSPTorchLearner(TorchLearner):
             }
             norms = learning.step(agent, optimizers, self.config.grad_clip)
             self._scalars |= {(module_id, name + NORM): norm for name, norm in norms.items()}
+
+
+def fetch(scalars: Mapping[Key, torch.Tensor]) -> dict[Key, float]:
+    """Scalars of a device as numbers, in one transfer for all."""
+    values = torch.stack([value.float() for value in scalars.values()]).tolist()
+    return dict(zip(scalars, values, strict=True))

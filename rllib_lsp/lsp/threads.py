@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 MOST = 4
-"""Threads that are taken unasked: the matrix products of these models do not feed more."""
+"""Threads that are taken unasked: the matrix products of these models are small. A choice, which
+was not measured beyond two."""
 logger = logging.getLogger(__name__)
 
 
@@ -34,8 +35,12 @@ def usable_cores() -> int:
 
 def cpus_of_main_process(config: ReplayConfig) -> int:
     """What `num_cpus_for_main_process: auto` stands for: the cores that runners leave."""
-    runners = config.num_env_runners * config.num_cpus_per_env_runner
-    return max(1, min(MOST, usable_cores() - math.ceil(runners)))
+    return max(1, min(MOST, usable_cores() - math.ceil(cpus_of_runners(config))))
+
+
+def cpus_of_runners(config: ReplayConfig) -> float:
+    """What the remote env runners take."""
+    return config.num_env_runners * config.num_cpus_per_env_runner
 
 
 def learner_threads(config: ReplayConfig) -> int:
@@ -49,7 +54,7 @@ def learner_threads(config: ReplayConfig) -> int:
 
 def warn_if_oversubscribed(config: ReplayConfig) -> None:
     """Log a warning where learners and runners have more threads than there are cores."""
-    runners = config.num_env_runners * config.num_cpus_per_env_runner
+    runners = cpus_of_runners(config)
     learners = max(1, config.num_learners) * learner_threads(config)
     cluster = ray.cluster_resources().get("CPU", 0) if ray.is_initialized() else 0
     cores = max(cluster, usable_cores())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rllib_lsp.core.agent import Agent, Carry
 from rllib_lsp.core.encoder import ObservationSpec, vector_widths
-from rllib_lsp.core.saved_agent import SINGLE_KEY
+from rllib_lsp.core.saved_agent import SINGLE_KEY, batch_of_one
 
 Place = tuple[float, float]
 """(x, y) on the floor, in m."""
@@ -63,7 +63,11 @@ def episode(subject: Subject, held: Carry | None = None) -> Iterator[Step]:
     yield Step(observation, info, 0.0, np.zeros(agent.action_spec.size, np.float32), {})
     while not over:
         carry, chosen, extras = agent.act(
-            carry | (held or {}), tensors(observation), begins, explore=False, generator=generator
+            carry | (held or {}),
+            batch_of_one(observation),
+            begins,
+            explore=False,
+            generator=generator,
         )
         action = chosen[0].numpy()
         observation, reward, terminated, truncated, info = env.step(
@@ -73,19 +77,22 @@ def episode(subject: Subject, held: Carry | None = None) -> Iterator[Step]:
         yield Step(observation, info, float(reward), action, extras | carry)
 
 
-def tensors(observation: Any) -> dict[str, Tensor]:
-    """One observation as a batch of one: {key: (1, *shape)}."""
-    parts = observation if isinstance(observation, Mapping) else {SINGLE_KEY: observation}
-    return {
-        key: torch.as_tensor(part if part.dtype == np.uint8 else part.astype(np.float32))[None]
-        for key, part in parts.items()
-    }
-
-
 def place_of(info: Mapping[str, Any]) -> Place | None:
     """Where the body is, if the environment says so."""
     place = np.asarray(info.get("position", ()))
     return (float(place[0]), float(place[1])) if place.shape == (2,) else None
+
+
+def needed_place(info: Mapping[str, Any], env_name: str) -> Place:
+    """As `place_of`. Raises PlotError where the environment does not say it."""
+    place = place_of(info)
+    if place is None:
+        raise PlotError(
+            f"{env_name} does not say where on the floor its body is: its `info` holds no "
+            "`position` (x, y). The tasks rllib_lsp/point-... and rllib_lsp/quadruped-... do; "
+            "let an environment of your own add it in `reset` and `step`."
+        )
+    return place
 
 
 def slices_of(subject: Subject) -> dict[str, tuple[str, slice]]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.encoder import image_shapes
-from rllib_lsp.plots.agents import Subject, episode, tensors
+from rllib_lsp.core.saved_agent import batch_of_one
+from rllib_lsp.plots.agents import Subject, episode
 
 DRAWS = 16
 """Futures that are imagined of one past."""
@@ -56,7 +57,7 @@ class Prediction:
 def record(subject: Subject, steps: int) -> Window:
     """The first steps of an episode; fewer if it ends before."""
     seen = list(islice(episode(subject), steps))
-    parts = [tensors(step.observation) for step in seen]
+    parts = [batch_of_one(step.observation) for step in seen]
     return Window(
         {key: torch.cat([part[key] for part in parts]) for key in parts[0]},
         torch.from_numpy(np.stack([step.action for step in seen])),

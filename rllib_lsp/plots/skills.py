@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rllib_lsp.plots.agents import PlotError, Subject, episode, place_of
+from rllib_lsp.plots.agents import PlotError, Subject, episode, needed_place
 from rllib_lsp.plots.arena import as_floor, draw_start
 from rllib_lsp.plots.style import BLACK, COLOURS, GREY, new_figure
 
@@ -68,14 +68,8 @@ def _path(subject: Subject, skill: np.ndarray, decisions: int | None) -> np.ndar
         "held": torch.zeros(1, dtype=torch.int64),
     }
     end = None if decisions is None else decisions + 1
-    places = [place_of(step.info) for step in islice(episode(subject, held), end)]
-    if places[0] is None:
-        raise PlotError(
-            f"{subject.env_name} does not say where on the floor its body is: its `info` holds no "
-            "`position` (x, y). The tasks rllib_lsp/point-... and rllib_lsp/quadruped-... do; "
-            "let an environment of your own add it in `reset` and `step`."
-        )
-    return np.array(places)
+    steps = islice(episode(subject, held), end)
+    return np.array([needed_place(step.info, subject.env_name) for step in steps])
 
 
 def draw_skills(shown: SkillPaths, title: str) -> Figure:
