@@ -79,8 +79,11 @@ class Progress(Callback):
             if value is None or not key.split("/")[-1].startswith(_STEADY):
                 continue
             gained, took = value - (number(seen.result, key) or 0.0), now - seen.at
-            if seen.count == 1:  # all that there is to go by is the first iteration itself
-                gained = value / max(number(result, "training_iteration") or 1, 1)
+            if seen.count == 1:  # all that there is to go by is this iteration itself
+                iterations = max(number(result, "training_iteration") or 1, 1)
+                if iterations == 1:  # in which much is not learned yet, and so says nothing
+                    continue
+                gained = value / iterations
                 took = number(result, "time_this_iter_s") or 0.0
             if gained > 0:
                 left.append(max(target - value, 0.0) * took / gained)

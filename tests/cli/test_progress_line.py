@@ -65,6 +65,21 @@ def test_eta_is_that_of_the_nearest_criterion(capsys, stop, eta):
     assert printed.endswith(eta) if eta else "ETA" not in printed
 
 
+def test_the_first_iteration_of_a_run_foretells_nothing(capsys):
+    """It samples more than it learns: the demo of ten minutes promised to end in 35 s."""
+
+    class Trial:
+        trial_id = "t"
+
+    progress = Progress({"training_iteration": 6}, None)
+    for iteration in (1, 2):
+        result = {**FULL, "training_iteration": iteration}
+        progress.on_trial_result(iteration, [Trial()], Trial(), result)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "ETA" not in first
+    assert "ETA" in second
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (7620, "2 h 07 min")]
 )
