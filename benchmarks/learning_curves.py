@@ -176,24 +176,20 @@ def statistics(outcomes: list[Outcome]) -> dict[str, float]:
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    import matplotlib as mpl
+    from rllib_lsp.plots.comparison import mean_of
+    from rllib_lsp.plots.style import BLUE, VERMILLION, new_figure, save
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    blue, orange = "#0072b2", "#d55e00"
-    curves = [np.array(run["evaluation_returns"]) for run in results["runs"]]
+    figure = new_figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    curves = [run["evaluation_returns"] for run in results["runs"]]
     for run, curve in zip(results["runs"], curves, strict=True):
-        training = np.array(run["training_returns"])
-        axes.plot(training[:, 0], training[:, 1], color=orange, alpha=0.35, linewidth=0.8)
-        axes.plot(curve[:, 0], curve[:, 1], color=blue, alpha=0.45, linewidth=1.0)
+        training = zip(*run["training_returns"], strict=True)
+        axes.plot(*training, color=VERMILLION, alpha=0.35, linewidth=0.8)
+        axes.plot(*zip(*curve, strict=True), color=BLUE, alpha=0.45, linewidth=1.0)
     if len(curves) > 1:
-        shortest = min(len(curve) for curve in curves)
-        mean = np.mean([curve[:shortest] for curve in curves], 0)
-        axes.plot(mean[:, 0], mean[:, 1], color=blue, linewidth=2.6)
-    axes.plot([], [], color=blue, linewidth=2, label="evaluation, no exploration")
-    axes.plot([], [], color=orange, linewidth=1, label="training, exploring")
+        axes.plot(*mean_of(curves), color=BLUE, linewidth=2.6)
+    axes.plot([], [], color=BLUE, linewidth=2, label="evaluation, no exploration")
+    axes.plot([], [], color=VERMILLION, linewidth=1, label="training, exploring")
     floor = results["floors"]["random"]["mean"]
     axes.axhline(floor, color="0.4", linestyle=":", linewidth=1.2, label=f"random: {floor:.0f}")
     seeds = len(curves)
@@ -205,7 +201,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save(figure, path)
 
 
 def print_table(results: dict[str, Any]) -> None:
