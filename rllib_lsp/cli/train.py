@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -143,9 +144,16 @@ def _run_all(experiments: list[Experiment], options: Options) -> None:
             code, more = 128 + signal.SIGINT, ""
             break
     arguments = [a for a in sys.argv[1:] if a != "--resume"]
-    typer.echo(f"\ncontinue with: rllib {shlex.join([*arguments, '--resume'])}{more}")
+    command = shlex.join([_program(), *arguments, "--resume"])
+    typer.echo(f"\ncontinue with: {command}{more}")
     if code:
         raise typer.Exit(code)
+
+
+def _program() -> str:
+    """What to type: the path that was typed, where a shell finds no `rllib`, as after `make`."""
+    typed = Path(sys.argv[0])
+    return str(typed) if typed.name == "rllib" and not shutil.which("rllib") else "rllib"
 
 
 def _announce(experiment: Experiment) -> None:

@@ -116,7 +116,8 @@ def find_agent(path: Path) -> Path:
         )
     if len(found) > 1:
         listed = ", ".join(str(file.relative_to(path)) for file in found[:4])
-        raise CheckpointError(f"{path} holds several agents ({listed}, …): name one of them.")
+        more = ", …" if len(found) > 4 else ""
+        raise CheckpointError(f"{path} holds several agents ({listed}{more}): name one of them.")
     return found[0]
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from ray.tune import ExperimentAnalysis, register_env
 
+from rllib_lsp.cli.train import _program
+
 
 def crashing_env() -> type[gymnasium.Env]:
     """A class without a module, so that Ray's workers get it by value."""
@@ -141,6 +143,16 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
     assert f"  checkpoint: {kept}" in lines
     assert lines[-1].startswith("continue with: rllib train --run PPO")
     assert lines[-1].endswith("--resume")
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_what_continues_a_run_can_be_typed(monkeypatch, tmp_path, found):
+    """After `make demo` no shell knows `rllib`, which lies in .venv."""
+    program = tmp_path / "rllib"
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "train"])
+    monkeypatch.setenv("PATH", str(tmp_path if found else tmp_path / "nothing"))
+    assert _program() == ("rllib" if found else str(program))
 
 
 def noted_checkpoint(experiment: Path) -> bool:
