@@ -37,7 +37,8 @@ class SequenceReplay:
         self.rows_added = 0
         self._known_length: dict[str | None, int] = {}
         self._arrays: Rows = {}
-        self._successor = np.full(capacity, NO_ROW, np.int64)
+        self._successor = np.full(capacity + 1, NO_ROW, np.int64)
+        """One place more than rows: NO_ROW, which is -1, is followed by NO_ROW."""
         self._last_row: dict[Hashable, int] = {}
         """Counted from the first row ever added, as `rows_added` is."""
         self._random = np.random.default_rng(seed)
@@ -99,7 +100,8 @@ class SequenceReplay:
         Raises ReplayError when no stream holds `length` consecutive rows.
         """
         windows = self._sample_windows(batch, length, begin)
-        return {key: array[windows] for key, array in self._arrays.items()}
+        # `take` reads rows several times as fast as an index does.
+        return {key: array.take(windows, axis=0) for key, array in self._arrays.items()}
 
     def newest(self, length: int, begin: str) -> Rows | None:
         """The newest window {key: (length, ...)} that begins where column `begin` is true; None
@@ -140,11 +142,9 @@ class SequenceReplay:
     def _follow(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Windows from those `starts` that have `length` rows: (n, length)."""
         windows = np.empty((length, len(starts)), np.int64)
-        windows[0] = row = starts
+        windows[0] = starts
         for step in range(1, length):
-            # NO_ROW is -1: a finished window reads the last slot here, and is dropped below.
-            row = np.where(row == NO_ROW, NO_ROW, self._successor[row])
-            windows[step] = row
+            self._successor.take(windows[step - 1], out=windows[step], mode="wrap")
         return windows[:, windows[-1] != NO_ROW].T
 
     def can_sample(self, length: int, begin: str | None = None) -> bool:
