@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rllib_lsp.cli.algorithm import missing_resources
 from rllib_lsp.cli.experiment import Experiment
-from rllib_lsp.cli.messages import InputError, warn
+from rllib_lsp.cli.messages import InputError, first_paragraph, warn
 from rllib_lsp.cli.options import Options
 from rllib_lsp.cli.scheduler import build
 from rllib_lsp.cli.search_space import is_plain, samples, to_tune
@@ -21,6 +22,8 @@ from rllib_lsp.plots.results import number
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
+
+REACHED_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,25 +36,53 @@ class Outcome:
 
 @contextmanager
 def ray_session(options: Options) -> Iterator[None]:
-    """A quiet Ray for the duration of the block; one that runs already is used and left alone."""
+    """A quiet Ray for the duration of the block; one that runs already is used and left alone.
+
+    Raises:
+        InputError: Ray cannot be started or reached as the options say.
+    """
     import ray
 
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        address=options.ray_address,
-        num_cpus=options.ray_num_cpus,
-        num_gpus=options.ray_num_gpus,
-        object_store_memory=options.ray_object_store_memory,
-        include_dashboard=False,
-        log_to_driver=options.verbose,
-        logging_level=logging.INFO if options.verbose else logging.ERROR,
-    )
+    _start_ray(options)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_ray(options: Options) -> None:
+    import ray
+
+    try:
+        _check_reachable(options.ray_address)
+        ray.init(
+            address=options.ray_address,
+            num_cpus=options.ray_num_cpus,
+            num_gpus=options.ray_num_gpus,
+            object_store_memory=options.ray_object_store_memory,
+            include_dashboard=False,
+            log_to_driver=options.verbose,
+            logging_level=logging.INFO if options.verbose else logging.ERROR,
+        )
+    except Exception as error:  # ray.init raises whatever its parts do
+        if options.verbose:
+            raise
+        address = options.ray_address
+        what = f"--ray-address {address}: no Ray is reached" if address else "Ray does not start"
+        reason = first_paragraph(error).rstrip(".")
+        raise InputError(
+            f"{what}: {reason}. `ray start --head` starts one by hand; -v shows where it failed."
+        ) from error
+
+
+def _check_reachable(address: str | None) -> None:
+    """Asks first, because Ray itself tries for minutes. Raises OSError."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN_S).close()
 
 
 def quieten(verbose: bool) -> None:

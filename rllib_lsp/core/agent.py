@@ -145,8 +145,11 @@ class Agent(Models):
         # Where a plan *is* N(0, I) even a greedy agent draws: its mean is no better than any other.
         unguided = planner.method == "none" and self.skill_prior is None
         blind = random_skills or planner.iterations == 0 or unguided
+        skill = sample_normal(mean, std, generator) if explore or blind else mean
+        if explore and planner.random:
+            skill = self._sometimes_random(skill, generator)
         updates = {
-            "skill": sample_normal(mean, std, generator) if explore or blind else mean,
+            "skill": skill,
             "plan_mean": plan.mean,
             "plan_std": plan.std,
             "steps_left": durations,
@@ -157,6 +160,12 @@ class Agent(Models):
             carry[key] = carry[key].clone()
             carry[key][chosen] = value
         return carry, plan.gain
+
+    def _sometimes_random(self, skills: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Skills (N, Z), a share of which is replaced by draws from N(0, I)."""
+        drawn = sample_normal(torch.zeros_like(skills), torch.ones_like(skills), generator)
+        chance = torch.rand(skills.shape[0], 1, generator=generator, device=skills.device)
+        return torch.where(chance < self.settings.planner.random, drawn, skills)
 
     def _draw_durations(self, state: State, generator: torch.Generator | None) -> Tensor:
         durations = (1,) if self.settings.plans_actions else self.settings.skills.duration

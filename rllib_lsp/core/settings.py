@@ -238,6 +238,9 @@ class PlannerSettings:
     """Floor of the plan's deviation, which keeps acting a little random."""
     noise: float = 0.0
     """Deviation of noise that is added to the finished plan (LSP: 0.1)."""
+    random: float = 0.0
+    """Share of skills that an exploring agent draws from N(0, I), whatever it has planned. Where
+    nothing that is imagined pays, all plans are alike and their mean leads nowhere."""
     clip: float = 0.0
     """Bound of every skill coordinate of a candidate; 0: none."""
     temperature: float = 0.5
@@ -261,6 +264,8 @@ class PlannerSettings:
         at_least(self, part, candidates=4, elites=1, iterations=0, skills=1, min_std=0, noise=0)
         at_least(self, part, clip=0, replan_every=0, disagreement=0)
         check(part, "temperature", self.temperature, self.temperature > 0, "it has to be above 0")
+        share = 0.0 <= self.random <= 1.0
+        check(part, "random", self.random, share, "it is a share, from 0 to 1")
         fits = self.elites < self.candidates
         check(part, "elites", self.elites, fits, "it has to be smaller than candidates")
         named = self.reward_fn is None or callable(self.reward_fn) or ":" in str(self.reward_fn)

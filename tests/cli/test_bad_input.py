@@ -283,6 +283,22 @@ def test_help_does_not_import_ray():
 
 
 @pytest.mark.parametrize(
+    ("option", "parts"),
+    [
+        (["--ray-address", "127.0.0.1:1"], ["--ray-address 127.0.0.1:1", "refused"]),
+        (["--ray-object-store-memory", "100"], ["100 bytes", "minimum"]),
+    ],
+)
+def test_a_ray_that_does_not_start(tiny_yaml, option, parts):
+    """In a process of its own: here Ray runs already, and would be used."""
+    command = [Path(sys.executable).with_name("rllib"), "train", "file", tiny_yaml, *option]
+    end = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert end.returncode == 2
+    assert "Traceback" not in end.stderr
+    assert all(part in end.stderr for part in [*parts, "ray start --head"]), end.stderr
+
+
+@pytest.mark.parametrize(
     ("run", "env"), [("SAC", "Pendulum-v1"), ("DQN", "CartPole-v1"), ("DreamerV3", "CartPole-v1")]
 )
 def test_rllibs_own_algorithms_are_known_by_name(rllib, run, env):

@@ -1,5 +1,7 @@
 """Pinning tests 4 and 7: the skill clock, resets, and the same actions after a restore."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,28 @@ def test_random_skills_are_drawn_even_when_acting_greedily(agent):
     carry, *_ = agent.act(carry, observation, first, False, noise, random_skills=True)
     assert carry["skill"].mean(0).abs().max() < 0.25
     assert (carry["skill"].std(0) - 1.0).abs().max() < 0.15
+
+
+@pytest.mark.parametrize(("explore", "share"), [(True, 0.25), (False, 0.0)])
+def test_a_share_of_skills_is_random_while_exploring(make_agent, explore, share):
+    """The others are those of an agent that plans them all, and so is what the replay hears."""
+    agent = make_agent(planner={"random": 0.25})
+    planner = agent.settings.planner
+    count, observation = 512, observe(512, torch.Generator().manual_seed(0))
+    carries = []
+    for random in (0.0, planner.random):
+        agent.settings = replace(agent.settings, planner=replace(planner, random=random))
+        noise, first = torch.Generator().manual_seed(1), torch.ones(count, dtype=torch.bool)
+        carry, *_ = agent.act(agent.initial_carry(count), observation, first, explore, noise)
+        carries.append(carry)
+    planned, some = carries
+    assert torch.equal(planned["plan_mean"], some["plan_mean"])
+    other = (planned["skill"] != some["skill"]).any(-1)
+    assert abs(other.float().mean() - share) < 0.06
+    if share:
+        drawn = some["skill"][other]
+        assert drawn.mean(0).abs().max() < 0.3
+        assert (drawn.std(0) - 1.0).abs().max() < 0.2
 
 
 def test_a_restored_agent_acts_the_same(agent, tmp_path):
