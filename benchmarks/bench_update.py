@@ -160,9 +160,7 @@ def core_update(case: str, device: str) -> CoreUpdate:
 def compiled(case: str, device: str) -> CoreUpdate:
     """With `torch.compile` of what imagination repeats: an action, and a step of the dynamics."""
     update = core_update(case, device)
-    policy, rssm = update.agent.policy, update.agent.world_model.rssm
-    for part, name in ((policy, "act"), (rssm, "imagine_step")):
-        setattr(part, name, torch.compile(getattr(part, name), dynamic=False))
+    learning.compile_steps(update.agent, mode="reduce-overhead" if device == "cuda" else None)
     return update
 
 

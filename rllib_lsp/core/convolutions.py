@@ -90,7 +90,7 @@ class ImageDecoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(..., D) → (..., C, H, W), about [-0.5, 0.5]."""
         least = self.project(features).reshape(-1, *self._least).movedim(-1, 1)
-        image = self.network(least)
+        image = self.network(least).to(self.project.weight.dtype)
         return image.reshape(*features.shape[:-1], *image.shape[1:])
 
     def loss(self, features: Tensor, image: Tensor) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+import torch._dynamo
 from torch import Tensor
 
 from rllib_lsp.core.agent import Agent
@@ -18,10 +20,23 @@ from rllib_lsp.core.behaviour import (
 )
 from rllib_lsp.core.distributions import normal_entropy
 from rllib_lsp.core.parallel import learners
-from rllib_lsp.core.policy import Value
+from rllib_lsp.core.policy import Policy, Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.skills import draw_durations
 from rllib_lsp.core.world_model import Batch
+
+
+def compile_steps(agent: Agent, **options: Any) -> None:
+    """Compile what imagination repeats: an action, and a step of the dynamics.
+
+    `options` are those of `torch.compile`. Where a compiler is missing or fails, torch says so and
+    goes on without.
+    """
+    torch._dynamo.config.suppress_errors = True
+    rssm = agent.world_model.rssm
+    rssm.imagine_step = torch.compile(rssm.imagine_step, **options)  # type: ignore[method-assign]
+    if isinstance(agent.policy, Policy):
+        agent.policy.act = torch.compile(agent.policy.act, **options)  # type: ignore[method-assign]
 
 
 def losses(agent: Agent, batch: Batch) -> tuple[Losses, Metrics]:

@@ -17,9 +17,24 @@ def initialise(weight: Tensor, fan: float, bias: Tensor | None, scale: float = 1
         nn.init.zeros_(bias)
 
 
-def linear(inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
-    """An initialised `nn.Linear`; `scale` multiplies the weights' deviation (0: zeros)."""
+class Output(nn.Linear):
+    """The last layer of a network: under autocast, too, it answers in the precision of its
+    weights, which is that of all distributions and losses."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs).to(self.weight.dtype)
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """An initialised `nn.Linear`."""
     layer = nn.Linear(inputs, outputs, bias=bias)
+    initialise(layer.weight, 0.5 * (inputs + outputs), layer.bias)
+    return layer
+
+
+def output(inputs: int, outputs: int, scale: float = 1.0) -> Output:
+    """An initialised `Output`; `scale` multiplies the weights' deviation (0: zeros)."""
+    layer = Output(inputs, outputs)
     initialise(layer.weight, 0.5 * (inputs + outputs), layer.bias, scale)
     return layer
 
@@ -33,7 +48,7 @@ def mlp(
     block: str = "norm_silu",
     output_scale: float = 1.0,
 ) -> nn.Sequential:
-    """`layers` hidden layers, then a Linear to `outputs` if given.
+    """`layers` hidden layers, then an `Output` if `outputs` is given.
 
     A layer is [Linear, LayerNorm, SiLU] (`norm_silu`) or [Linear, ELU] (`elu`).
     Maps (..., inputs) to (..., outputs), or (..., hidden) without `outputs`.
@@ -43,7 +58,7 @@ def mlp(
         width = inputs if index == 0 else hidden
         modules += [linear(width, hidden, bias=block == "elu"), *activation(hidden, block)]
     if outputs is not None:
-        modules.append(linear(hidden if layers else inputs, outputs, scale=output_scale))
+        modules.append(output(hidden if layers else inputs, outputs, output_scale))
     return nn.Sequential(*modules)
 
 
@@ -67,7 +82,7 @@ class NormGRUCell(nn.Module):
 
     def forward(self, inputs: Tensor, hidden: Tensor) -> Tensor:
         """(N, inputs), (N, hidden) → (N, hidden)."""
-        gates = self.norm(self.gates(torch.cat([inputs, hidden], -1)))
+        gates = self.norm(self.gates(torch.cat([inputs, hidden], -1))).to(hidden.dtype)
         reset, candidate, update = gates.chunk(3, -1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         # The offset keeps the state at first, so that memory is the default.

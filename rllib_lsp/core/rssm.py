@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib_lsp.core.distributions import CategoricalLatent, GaussianLatent, Latent
-from rllib_lsp.core.networks import activation, gru_cell, linear, mlp
+from rllib_lsp.core.networks import activation, gru_cell, linear, mlp, output
 from rllib_lsp.core.settings import WorldModelSettings
 
 
@@ -72,7 +72,7 @@ class RSSM(nn.Module):
         self.from_embedding = linear(embedding, hidden, bias=biased)
         self.from_deterministic = linear(deterministic, hidden, bias=False)
         self.posterior_network = nn.Sequential(
-            *activation(hidden, block), linear(hidden, self.latent.parameter_size)
+            *activation(hidden, block), output(hidden, self.latent.parameter_size)
         )
 
     def initial(self, batch: int) -> State:
@@ -87,7 +87,8 @@ class RSSM(nn.Module):
 
     def _step(self, state: State, projected_action: Tensor) -> Tensor:
         inputs = self.input_activation(self.from_stochastic(state.stochastic) + projected_action)
-        return self.cell(inputs, state.deterministic)
+        # The state keeps its precision under autocast, in which a plain GRU cell does not.
+        return self.cell(inputs, state.deterministic).to(state.deterministic.dtype)
 
     def _posterior(self, deterministic: Tensor, projected_embedding: Tensor) -> Tensor:
         hidden = self.from_deterministic(deterministic) + projected_embedding

@@ -65,6 +65,7 @@ class LSPConfig(ReplayConfig):
         self.behaviour: dict[str, Any] = {}
         self.planner: dict[str, Any] = {}
         self.batch_length: int
+        self.precision = "float32"
         self.preset("modern")
         # In place of RLlib's 1: what the env runners leave of the machine.
         self.num_cpus_for_main_process = AUTO
@@ -117,6 +118,7 @@ class LSPConfig(ReplayConfig):
         behaviour: dict[str, Any] | NotProvidedType = NotProvided,
         planner: dict[str, Any] | NotProvidedType = NotProvided,
         batch_length: int | NotProvidedType = NotProvided,
+        precision: str | NotProvidedType = NotProvided,
         **kwargs: Any,
     ) -> LSPConfig:
         """Set training options.
@@ -126,6 +128,8 @@ class LSPConfig(ReplayConfig):
             world_model, skills, behaviour, planner: options of each part, see
                 `rllib_lsp.core.settings`; they merge into what was set before.
             batch_length: decisions in a window.
+            precision: of the learner's networks, float32, or bfloat16 by autocast: for GPUs.
+                Weights, states, distributions and losses are float32 either way.
             kwargs: see `ReplayConfig.training`; the parameter groups of `learning_rates` are
                 world_model, policy, value, skill_predictor, skill_value, skill_prior, ensemble.
         """
@@ -136,6 +140,7 @@ class LSPConfig(ReplayConfig):
             behaviour=behaviour,
             planner=planner,
             batch_length=batch_length,
+            precision=precision,
         )
         super().training(**kwargs)
         return self

@@ -35,7 +35,16 @@ class LSPTorchLearner(TorchLearner):
     def build(self) -> None:
         # RLlib leaves the learner on one thread.
         torch.set_num_threads(learner_threads(self.config))
+        # RLlib would compile the whole forward pass: loops over time, unrolled, for many minutes.
+        self._torch_compile_forward_train = False
         super().build()
+        if self.config.torch_compile_learner:
+            for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
+                learning.compile_steps(
+                    self._agent(module_id),
+                    backend=self.config.torch_compile_learner_dynamo_backend,
+                    mode=self.config.torch_compile_learner_dynamo_mode,
+                )
         if learners() > 1:
             # Each draws noise of its own for its share of the batch.
             torch.manual_seed(torch.initial_seed() + dist.get_rank())
@@ -53,7 +62,9 @@ class LSPTorchLearner(TorchLearner):
 
         What is logged is fetched once, at the end: a device is never waited for in between.
         """
-        forward = self.module.forward_train(batch)
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+            forward = self.module.forward_train(batch)
         losses = self.compute_losses(fwd_out=forward, batch=batch)
         gradients = self.compute_gradients(losses)
         self.apply_gradients(self.postprocess_gradients(gradients))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import gymnasium as gym
+from ray.rllib.algorithms.algorithm_config import TorchCompileWhatToCompile
 from ray.rllib.env.env_context import EnvContext
 
 from rllib_lsp.core.actions import ActionSpec
@@ -24,6 +25,7 @@ S = TypeVar("S")
 Fits = Callable[[ObservationSpec, ActionSpec, S], None]
 """Raises ValueError where settings do not fit the sizes of an environment's spaces."""
 
+PRECISIONS = ("float32", "bfloat16")
 _CHECKED: set[str] = set()
 """Environments, with the settings that have to fit them."""
 
@@ -34,6 +36,7 @@ def validate(config: LSPConfig) -> None:
     Raises ValueError for the first thing that cannot be used.
     """
     check_numbers(config, {"batch_length": 2, "offline_updates": 0}, GROUPS)
+    _precision(config)
     settings = config.settings()
     _windows(config, settings)
     resolve_reward_fn(settings.planner.reward_fn)
@@ -41,6 +44,24 @@ def validate(config: LSPConfig) -> None:
     check_options(config.transfer_options)
     if config.env is not None and not config.in_evaluation and not config.disable_env_checking:
         check_spaces(config, settings, check_fit)
+
+
+def _precision(config: LSPConfig) -> None:
+    if config.precision not in PRECISIONS:
+        raise ValueError(
+            f"precision = {config.precision!r} is unknown: choose from {', '.join(PRECISIONS)}."
+        )
+    whole = TorchCompileWhatToCompile.COMPLETE_UPDATE
+    if config.torch_compile_learner and config.torch_compile_learner_what_to_compile == whole:
+        raise ValueError(
+            f"torch_compile_learner_what_to_compile = {whole!r}: LSP compiles the step that "
+            f"imagination repeats, not loops over time. Leave this option out."
+        )
+    if config.torch_compile_worker:
+        raise ValueError(
+            "torch_compile_worker = True: LSP's env runners compile nothing; batches of every "
+            "size are planned for. torch_compile_learner compiles what is imagined in learning."
+        )
 
 
 def _prior_has_a_teacher(config: LSPConfig, settings: Settings) -> None:

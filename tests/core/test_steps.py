@@ -19,6 +19,27 @@ def optimizers_of(agent):
 def learn(agent, batch):
     losses, _ = learning.losses(agent, batch)
     learning.backward(agent, losses)
+    return losses
+
+
+def gradients_of(agent):
+    return {
+        name: torch.cat([p.grad.flatten() for p in group if p.grad is not None])
+        for name, group in agent.parameter_groups().items()
+    }
+
+
+def broken(graph, inputs):
+    raise RuntimeError("there is no compiler")
+
+
+@pytest.fixture
+def dynamo():
+    """What is set for all compilation is set back."""
+    before = torch._dynamo.config.suppress_errors
+    yield
+    torch._dynamo.config.suppress_errors = before
+    torch.compiler.reset()
 
 
 def test_a_step_is_adams_with_the_clipped_gradient(make_agent, make_batch):
@@ -73,3 +94,43 @@ def test_an_update_never_waits_for_the_device(make_agent, make_batch, preset):
     with Waits() as waits:
         bool(batch.reward.sum() > 0)
     assert waits.found, "the check sees no waits at all"
+
+
+@pytest.mark.usefixtures("dynamo")
+@pytest.mark.parametrize("backend", ["eager", broken])
+def test_compiled_steps_learn_the_same_with_a_compiler_and_without(make_agent, make_batch, backend):
+    found = []
+    for compiled in (False, True):
+        agent = make_agent()
+        if compiled:
+            learning.compile_steps(agent, backend=backend)
+        torch.manual_seed(0)
+        found.append((learn(agent, make_batch(agent)), gradients_of(agent)))
+    (losses, gradients), (other_losses, other_gradients) = found
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, other_losses[name])
+        torch.testing.assert_close(gradients[name], other_gradients[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["modern", "paper"])
+def test_in_bfloat16_weights_and_losses_are_float32(make_agent, make_batch, preset):
+    """And come out about the same, of a model that is all means: samples would part ways."""
+    found = []
+    for half in (False, True):
+        agent = make_agent(preset=preset, world_model={"latent": "gaussian"})
+        agent.world_model.rssm.latent.sample = lambda p, generator=None, shared=1: p.chunk(2, -1)[0]
+        torch.manual_seed(0)
+        with torch.no_grad():  # heads that begin at zero have no gradients to compare
+            for parameter in agent.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            losses, _ = learning.losses(agent, make_batch(agent))
+        learning.backward(agent, losses)
+        assert {loss.dtype for loss in losses.values()} == {torch.float32}
+        assert {p.dtype for p in agent.parameters()} == {torch.float32}
+        found.append((losses, gradients_of(agent)))
+    (losses, gradients), (half_losses, half_gradients) = found
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, half_losses[name], rtol=0.02, atol=0.02)
+        aligned = torch.cosine_similarity(gradients[name], half_gradients[name], dim=0)
+        assert aligned > 0.9, name

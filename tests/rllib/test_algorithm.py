@@ -218,6 +218,27 @@ def test_an_update_fetches_what_it_logs_once(build, tiny):
     assert waits.found == ["tolist"]
 
 
+def test_rllibs_option_compiles_and_bfloat16_learns(build, tiny):
+    config = tiny(precision="bfloat16").framework(
+        torch_compile_learner=True, torch_compile_learner_dynamo_backend="eager"
+    )
+    algorithm = build(config)
+    learner = algorithm.learner_group._learner
+    agent = learner.module[DEFAULT_MODULE_ID].unwrapped().agent
+    for compiled in (agent.policy.act, agent.world_model.rssm.imagine_step):
+        assert hasattr(compiled, "_torchdynamo_orig_callable")
+    seen = []
+    encoder = agent.world_model.encoder  # no compiled part: that would be compiled at every call
+    encoder.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    before = weights(algorithm)
+    results = algorithm.train()["learners"]["default_policy"]
+    assert set(seen) == {torch.bfloat16}
+    assert np.isfinite(results["policy_gradient_norm"])
+    assert {p.dtype for p in agent.parameters()} == {torch.float32}
+    changed = [key for key, value in weights(algorithm).items() if (value != before[key]).any()]
+    assert any(key.startswith("agent.policy") for key in changed)
+
+
 def test_learning_rates_follow_their_schedule(build, tiny):
     algorithm = build(tiny(lr=[[0, 1e-3], [400, 1e-5]]))
     rates = [

@@ -38,6 +38,17 @@ def training(**options):
 
 BAD = {
     "size": (training(size="tinny"), ["size = 'tinny'", "did you mean 'tiny'"]),
+    "precision": (training(precision="half"), ["precision = 'half'", "float32, bfloat16"]),
+    "compiled update": (
+        lambda config: config.framework(
+            torch_compile_learner=True, torch_compile_learner_what_to_compile="complete_update"
+        ),
+        ["torch_compile_learner_what_to_compile", "Leave this option out"],
+    ),
+    "compiled runner": (
+        lambda config: config.framework(torch_compile_worker=True),
+        ["torch_compile_worker = True", "torch_compile_learner"],
+    ),
     "nested typo": (
         training(planner={"candidats": 8}),
         ["planner.candidats", "did you mean 'candidates'"],
