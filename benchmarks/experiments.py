@@ -1,0 +1,204 @@
+"""Train every run of a study that has no results file yet, one after the other.
+
+    python benchmarks/experiments.py benchmarks/experiments/point.yaml [--seeds 0 1] [--only sparse]
+
+A study names tasks and methods; each of its methods learns each of its tasks, once a seed. A run is
+an ordinary file of `rllib train file`, written to --storage-path and started from there; its
+results go to benchmarks/results/STUDY/TASK--METHOD--SEED.json when it ends. Stop whenever you like:
+what was interrupted goes on where it was, what is finished is not run again. `--list` shows what is
+left. The figures and tables are made by benchmarks/experiment_tables.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from learning_curves import PACKAGES, frames_of, git_commit, rounded
+
+from rllib_lsp.plots.curves import LearningCurve, points, read_results
+
+RESULTS = Path(__file__).parent / "results"
+TASK_METRICS = ("success", "final_distance", "time_to_target", "visited_cells", "path_length")
+"""What our tasks say of their episodes, see docs/tasks.md."""
+DIAGNOSTICS = ("kl", "mutual_information_bound", "reward_loss", "policy_entropy")
+"""Of the learner, in the last result."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method on one task with one seed."""
+
+    study: str
+    task: str
+    method: str
+    seed: int
+    env: str
+    frames: int
+    algorithm: str
+    config: dict[str, Any]
+    source: str | None
+    """The run whose checkpoint this one begins with."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}--{self.method}--{self.seed}"
+
+    @property
+    def results(self) -> Path:
+        return RESULTS / self.study / f"{self.name}.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of all of the study")
+    parser.add_argument("--only", nargs="+", help="tasks or methods, and what they begin with")
+    parser.add_argument("--list", action="store_true", help="show what is left, and run nothing")
+    parser.add_argument("--storage-path", type=Path, default=Path("~/ray_results/experiments"))
+    arguments = parser.parse_args()
+    storage = arguments.storage_path.expanduser().absolute() / arguments.study.stem
+    runs = list(select(read_study(arguments.study), arguments.seeds, arguments.only))
+    left = [run for run in runs if not run.results.exists()]
+    print(
+        f"{arguments.study.stem}: {len(runs) - len(left)} of {len(runs)} runs are done", flush=True
+    )
+    for run in left:
+        print(f"{run.name}: {run.algorithm} on {run.env}, {run.frames:,} frames", flush=True)
+        if not arguments.list:
+            train(run, storage)
+
+
+def read_study(path: Path) -> list[Run]:
+    """All runs of a study, seed after seed and task after task."""
+    study = yaml.safe_load(path.read_text())
+    return [
+        Run(
+            study=path.stem,
+            task=task,
+            method=method,
+            seed=seed,
+            env=study["tasks"][task]["env"],
+            frames=study["tasks"][task]["frames"],
+            algorithm=spec["run"],
+            config=reduce(merged, [*spec["config"], study["tasks"][task].get("config", {})], {}),
+            source=f"{spec['from'][0]}--{spec['from'][1]}--{seed}" if "from" in spec else None,
+        )
+        for seed in range(study["seeds"])
+        for task in study["tasks"]
+        for method, spec in study["methods"].items()
+        if task in spec["tasks"] and seed < spec.get("seeds", study["seeds"])
+    ]
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, of what both have the second; groups are merged key by key."""
+    result = dict(first)
+    for key, value in second.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def select(runs: list[Run], seeds: list[int] | None, only: list[str] | None) -> Iterator[Run]:
+    """Those of some seeds, and of some tasks and methods with what they begin with."""
+    wanted = {run.name for run in runs if not only or {run.task, run.method} & set(only)}
+    wanted |= {run.source for run in runs if run.name in wanted and run.source}
+    for run in runs:
+        if run.name in wanted and (seeds is None or run.seed in seeds):
+            yield run
+
+
+def train(run: Run, storage: Path) -> None:
+    """From where it was, to the end; then write its results. Exits where training failed."""
+    file = storage / f"{run.name}.yaml"
+    config = {"seed": run.seed, **run.config}
+    if run.source is not None:
+        checkpoint = last_checkpoint(storage / run.source)
+        config["transfer"] = {**config.get("transfer", {}), "checkpoint": str(checkpoint)}
+    experiment = {
+        "run": run.algorithm,
+        "env": run.env,
+        "stop": {"env_runners/num_frames_sampled_lifetime": run.frames},
+        "checkpoint_config": {
+            "checkpoint_at_end": True, "checkpoint_frequency": 10, "num_to_keep": 1,
+        },
+        "config": config,
+    }  # fmt: skip
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump({run.name: experiment}, sort_keys=False))
+    command = [str(Path(sys.executable).with_name("rllib")), "train", "file", str(file)]
+    command += ["--storage-path", str(storage)]
+    command += ["--resume"] if any((storage / run.name).glob("*/checkpoint_*")) else []
+    with open(storage / f"{run.name}.log", "a") as log:
+        code = subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT).returncode
+    if code:
+        sys.exit(f"{run.name}: `rllib train` ended with {code}, see {log.name}")
+    write_results(run, storage)
+
+
+def last_checkpoint(experiment: Path) -> Path:
+    found = sorted(experiment.glob("*/checkpoint_*"))
+    if not found:
+        sys.exit(f"{experiment}: the run to begin with has left no checkpoint; train it first")
+    return found[-1]
+
+
+def write_results(run: Run, storage: Path) -> None:
+    """One line a key."""
+    trial = last_checkpoint(storage / run.name).parent
+    results = read_results(trial)
+    curve, last = LearningCurve.of(results), results[-1]
+    learner = last["learners"]["default_policy"]
+    content = {
+        "study": run.study,
+        "task": run.task,
+        "method": run.method,
+        "seed": run.seed,
+        "run": run.algorithm,
+        "env": run.env,
+        "from": run.source,
+        "config": run.config,
+        "frames": int(frames_of(last)),
+        "budget": run.frames,
+        "decisions": int(last["env_runners"]["num_env_steps_sampled_lifetime"]),
+        "updates": int(last["replay"]["updates_lifetime"]),
+        "evaluation_returns": rounded(curve.evaluation),
+        "training_returns": rounded(curve.training),
+        "evaluation": task_metrics(results, "evaluation/env_runners/info"),
+        "training": task_metrics(results, "env_runners/info"),
+        "diagnostics": {
+            key: round(float(learner[key]), 4) for key in DIAGNOSTICS if key in learner
+        },
+        "wall_time_s": round(last["time_total_s"]),
+        "machine": f"{platform.machine()}, 1 thread",
+        "versions": {name: version(name) for name in PACKAGES},
+        "commit": git_commit(),
+    }
+    run.results.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    run.results.write_text(f"{{\n{lines}\n}}\n")
+
+
+def task_metrics(results: list[dict[str, Any]], group: str) -> dict[str, list[tuple[int, float]]]:
+    """Over frames, of what the task says of its episodes."""
+    found = {name: points(results, f"{group}/{name}") for name in TASK_METRICS}
+    return {
+        name: [(int(frames), round(value, 3)) for frames, value in curve]
+        for name, curve in found.items()
+        if curve
+    }
+
+
+if __name__ == "__main__":
+    main()
