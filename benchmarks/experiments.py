@@ -24,13 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from learning_curves import PACKAGES, frames_of, git_commit, rounded
+from learning_curves import PACKAGES, git_commit
 
-from rllib_lsp.plots.curves import LearningCurve, points, read_results
+from rllib_lsp.plots.curves import Points, points, read_results
+from rllib_lsp.plots.results import EVALUATION_RETURN, FRAMES, RETURN, experience
 
 RESULTS = Path(__file__).parent / "results"
 TASK_METRICS = ("success", "final_distance", "time_to_target", "visited_cells", "path_length")
 """What our tasks say of their episodes, see docs/tasks.md."""
+LIFETIME = {"frames": FRAMES, "decisions": "num_env_steps_sampled_lifetime"}
 DIAGNOSTICS = ("kl", "mutual_information_bound", "reward_loss", "policy_entropy")
 """Of the learner, in the last result."""
 
@@ -49,10 +51,16 @@ class Run:
     config: dict[str, Any]
     source: str | None
     """The run whose checkpoint this one begins with."""
+    counts: str
+    """What the algorithm counts: `frames`, or `decisions` as RLlib's own do."""
 
     @property
     def name(self) -> str:
         return f"{self.task}--{self.method}--{self.seed}"
+
+    @property
+    def frames_of_a_count(self) -> int:
+        return 1 if self.counts == "frames" else self.config["env_config"]["action_repeat"]
 
     @property
     def results(self) -> Path:
@@ -93,6 +101,7 @@ def read_study(path: Path) -> list[Run]:
             algorithm=spec["run"],
             config=reduce(merged, [*spec["config"], study["tasks"][task].get("config", {})], {}),
             source=f"{spec['from'][0]}--{spec['from'][1]}--{seed}" if "from" in spec else None,
+            counts=spec.get("counts", "frames"),
         )
         for seed in range(study["seeds"])
         for task in study["tasks"]
@@ -121,22 +130,10 @@ def select(runs: list[Run], seeds: list[int] | None, only: list[str] | None) -> 
 
 def train(run: Run, storage: Path) -> None:
     """From where it was, to the end; then write its results. Exits where training failed."""
+    source = last_checkpoint(storage / run.source) if run.source else None
     file = storage / f"{run.name}.yaml"
-    config = {"seed": run.seed, **run.config}
-    if run.source is not None:
-        checkpoint = last_checkpoint(storage / run.source)
-        config["transfer"] = {**config.get("transfer", {}), "checkpoint": str(checkpoint)}
-    experiment = {
-        "run": run.algorithm,
-        "env": run.env,
-        "stop": {"env_runners/num_frames_sampled_lifetime": run.frames},
-        "checkpoint_config": {
-            "checkpoint_at_end": True, "checkpoint_frequency": 10, "num_to_keep": 1,
-        },
-        "config": config,
-    }  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump({run.name: experiment}, sort_keys=False))
+    file.write_text(yaml.safe_dump(experiment(run, source), sort_keys=False))
     command = [str(Path(sys.executable).with_name("rllib")), "train", "file", str(file)]
     command += ["--storage-path", str(storage)]
     command += ["--resume"] if any((storage / run.name).glob("*/checkpoint_*")) else []
@@ -145,6 +142,23 @@ def train(run: Run, storage: Path) -> None:
     if code:
         sys.exit(f"{run.name}: `rllib train` ended with {code}, see {log.name}")
     write_results(run, storage)
+
+
+def experiment(run: Run, source: Path | None) -> dict[str, Any]:
+    """What stands in the file of `rllib train`; `source`: the checkpoint to begin with."""
+    config = {"seed": run.seed, **run.config}
+    if source is not None:
+        config["transfer"] = {**config.get("transfer", {}), "checkpoint": str(source)}
+    spec = {
+        "run": run.algorithm,
+        "env": run.env,
+        "stop": {LIFETIME[run.counts]: run.frames // run.frames_of_a_count},
+        "checkpoint_config": {
+            "checkpoint_at_end": True, "checkpoint_frequency": 10, "num_to_keep": 1,
+        },
+        "config": config,
+    }  # fmt: skip
+    return {run.name: spec}
 
 
 def last_checkpoint(experiment: Path) -> Path:
@@ -158,7 +172,18 @@ def write_results(run: Run, storage: Path) -> None:
     """One line a key."""
     trial = last_checkpoint(storage / run.name).parent
     results = read_results(trial)
-    curve, last = LearningCurve.of(results), results[-1]
+    last = results[-1]
+
+    def curve(key: str, digits: int = 3) -> Points:
+        return [
+            (int(x * run.frames_of_a_count), round(value, digits))
+            for x, value in points(results, key)
+        ]
+
+    def task(group: str) -> dict[str, Points]:
+        found = {name: curve(f"{group}/info/{name}") for name in TASK_METRICS}
+        return {name: values for name, values in found.items() if values}
+
     learner = last["learners"]["default_policy"]
     content = {
         "study": run.study,
@@ -169,35 +194,24 @@ def write_results(run: Run, storage: Path) -> None:
         "env": run.env,
         "from": run.source,
         "config": run.config,
-        "frames": int(frames_of(last)),
         "budget": run.frames,
-        "decisions": int(last["env_runners"]["num_env_steps_sampled_lifetime"]),
-        "updates": int(last["replay"]["updates_lifetime"]),
-        "evaluation_returns": rounded(curve.evaluation),
-        "training_returns": rounded(curve.training),
-        "evaluation": task_metrics(results, "evaluation/env_runners/info"),
-        "training": task_metrics(results, "env_runners/info"),
+        "frames": int(experience(last)[1] * run.frames_of_a_count),
+        "updates": last.get("replay", {}).get("updates_lifetime"),
+        "evaluation_returns": curve(EVALUATION_RETURN, 1),
+        "training_returns": curve(RETURN, 1),
+        "evaluation": task("evaluation/env_runners"),
+        "training": task("env_runners"),
         "diagnostics": {
             key: round(float(learner[key]), 4) for key in DIAGNOSTICS if key in learner
         },
         "wall_time_s": round(last["time_total_s"]),
-        "machine": f"{platform.machine()}, 1 thread",
+        "machine": platform.machine(),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": git_commit(),
     }
     run.results.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
     run.results.write_text(f"{{\n{lines}\n}}\n")
-
-
-def task_metrics(results: list[dict[str, Any]], group: str) -> dict[str, list[tuple[int, float]]]:
-    """Over frames, of what the task says of its episodes."""
-    found = {name: points(results, f"{group}/{name}") for name in TASK_METRICS}
-    return {
-        name: [(int(frames), round(value, 3)) for frames, value in curve]
-        for name, curve in found.items()
-        if curve
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""Studies: every run is one that the command takes, and what the page says is in the files."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+from rllib_lsp.cli.document import Document
+from rllib_lsp.cli.experiment import check_experiments
+from tests.pages import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+STUDIES = sorted((BENCHMARKS / "experiments").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The modules of benchmarks/, as they find each other when they are started there."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import experiment_tables
+        import experiments
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return experiments, experiment_tables
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_every_run_of_a_study_is_accepted(scripts, study, lsp_checkpoint):
+    experiments, _ = scripts
+    runs = experiments.read_study(study)
+    names = [run.name for run in runs]
+    assert len(set(names)) == len(names)
+    for number, run in enumerate(runs):
+        assert run.source is None or run.source in names[:number], run.name
+        if run.seed == 0:
+            checkpoint = lsp_checkpoint if run.source else None
+            check_experiments(Document(study.name, experiments.experiment(run, checkpoint)))
+
+
+def test_a_selection_brings_what_it_begins_with(scripts):
+    experiments, _ = scripts
+    runs = experiments.read_study(BENCHMARKS / "experiments" / "point.yaml")
+    some = [run.name for run in experiments.select(runs, [1], ["LSP"])]
+    assert some[:2] == ["explore--LSP-explore--1", "sparse--LSP--1"]
+    assert all(name.endswith("1") and "LSP" in name for name in some)
+
+
+def test_parts_of_a_config_merge_key_by_key(scripts):
+    experiments, _ = scripts
+    first, second = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": 5}
+    assert experiments.merged(first, second) == {"a": {"b": 1, "c": 4}, "d": 3, "e": 5}
+    assert first == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+def test_a_run_leaves_its_results(scripts, tmp_path, monkeypatch, ray_session):
+    """Trained by the command itself; the second time there is nothing left to do."""
+    experiments, tables = scripts
+    for module in (experiments, tables):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    study = tmp_path / "tiny.yaml"
+    study.write_text(TINY)
+    command = ["experiments.py", str(study), "--storage-path", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", command)
+    experiments.main()
+    files = sorted((tmp_path / "results" / "tiny").glob("*.json"))
+    assert [file.stem for file in files] == ["far--HIRO--0"]
+    result = json.loads(files[0].read_text())
+    assert result["frames"] >= result["budget"] == 400
+    frames = [at for at, _ in result["evaluation"]["success"]]
+    assert frames == [at for at, _ in result["evaluation_returns"]]
+    table = tables.table("tiny", "far")
+    assert re.search(r"\| HIRO \| 400 \| 1 \| \*\*(\d+)\*\* \| \1 \|", table), table
+    tables.draw("tiny", tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    before = [file.stat().st_mtime_ns for file in files]
+    experiments.main()
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+TINY = """
+seeds: 1
+tasks:
+  far: {env: rllib_lsp/point-reach-v0, frames: 400}
+methods:
+  HIRO:
+    run: HIRO
+    tasks: [far]
+    config:
+      - num_cpus_for_main_process: 1
+        env_config: {flatten: false, action_repeat: 4}
+        goals: {features: [position]}
+        low: {hidden: [8]}
+        high: {hidden: [8]}
+        learning_starts: 50
+        training_ratio: 4
+        batch_size: 4
+        min_sample_timesteps_per_iteration: 100
+        evaluation_interval: 1
+        evaluation_duration: 1
+"""
