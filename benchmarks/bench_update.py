@@ -1,14 +1,15 @@
 """What one update costs: ours, RLlib's DreamerV3, and the matrix products of ours alone.
 
     python benchmarks/bench_update.py [--threads 1] [--repeats 5] [--cases nano XS] [--without-ray]
-                                      [--compiled]
+                                      [--compiled] [--half]
 
 Every case is timed in turns (A B A B …) on a fixed batch of 16 x 64 decisions, with a horizon of
 15, and, but for `defaults`, from all 1024 states. `nano` and `XS` are RLlib's sizes, and ours is
 the Dreamer of this package with as many trained parameters, through RLlib's own `Learner.update`
 on both sides; `v1` has the sizes of Dreamer v1, and `defaults` those of `LSPConfig`, with skills.
 `floor` repeats the matrix products that an update of ours executes, and nothing else.
-`--compiled` adds ours with what imagination repeats compiled, which takes a minute or two a case.
+`--compiled` adds ours with what imagination repeats compiled, which takes a minute or two a case,
+`--half` ours in bfloat16.
 `--without-ray` leaves RLlib out, and needs nothing but torch; it uses a GPU if there is one.
 Writes benchmarks/results/bench-update.json (with a GPU bench-update-gpu.json).
 """
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--without-ray", action="store_true")
     parser.add_argument("--compiled", action="store_true", help="the imagined step too")
+    parser.add_argument("--half", action="store_true", help="in bfloat16 too")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -81,6 +83,8 @@ def main() -> None:
         runs |= {f"{case}: ours, core": core.run, f"{case}: floor": floor}
         if arguments.compiled:
             runs[f"{case}: ours, core compiled"] = compiled(case, device).run
+        if arguments.half:
+            runs[f"{case}: ours, core in bfloat16"] = core_update(case, device, half=True).run
         facts[case] = {
             "parameters": core.parameters,
             "operators": operators,
@@ -115,8 +119,9 @@ def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
         case, kind = name.split(": ")
         if kind == "ours, core":
             found[f"{case}: ours over its floor"] = taken / seconds[f"{case}: floor"]
-        elif kind == "ours, core compiled":
-            found[f"{case}: core over core compiled"] = seconds[f"{case}: ours, core"] / taken
+        elif kind.startswith("ours, core "):
+            variant = kind.removeprefix("ours, ")
+            found[f"{case}: core over {variant}"] = seconds[f"{case}: ours, core"] / taken
         elif kind == "RLlib DreamerV3":
             found[f"{case}: RLlib DreamerV3 over ours"] = taken / seconds[f"{case}: ours"]
             if "defaults: ours" in seconds:
@@ -129,8 +134,8 @@ def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
 class CoreUpdate:
     """An update of an agent alone, as the learner does it."""
 
-    def __init__(self, agent: Agent, batch: Batch) -> None:
-        self.agent, self.batch = agent, batch
+    def __init__(self, agent: Agent, batch: Batch, half: bool) -> None:
+        self.agent, self.batch, self.half = agent, batch, half
         self._optimizers = {
             name: torch.optim.Adam(group, lr=1e-4, fused=True)
             for name, group in agent.parameter_groups().items()
@@ -142,19 +147,21 @@ class CoreUpdate:
     def run(self) -> None:
         for optimizer in self._optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        losses, metrics = learning.losses(self.agent, self.batch)
+        with torch.autocast(self.batch.reward.device.type, torch.bfloat16, enabled=self.half):
+            losses, metrics = learning.losses(self.agent, self.batch)
         learning.backward(self.agent, losses)
         norms = learning.step(self.agent, self._optimizers, 100.0)
         torch.stack([value.detach() for value in (*metrics.values(), *norms.values())]).tolist()
 
 
-def core_update(case: str, device: str) -> CoreUpdate:
+def core_update(case: str, device: str, *, half: bool = False) -> CoreUpdate:
     preset, options = CASES[case]
     settings = build_settings(options, preset=preset)
     agent = Agent({"observation": (OBSERVATION,)}, ActionSpec(ACTION), settings).to(device)
     plans = (agent.settings.planner.skills, agent.plan_width)
     columns = {key: value.to(device) for key, value in make_columns(*plans).items()}
-    return CoreUpdate(agent, Batch({"observation": columns.pop("observation")}, **columns))
+    batch = Batch({"observation": columns.pop("observation")}, **columns)
+    return CoreUpdate(agent, batch, half)
 
 
 def compiled(case: str, device: str) -> CoreUpdate:
