@@ -1,6 +1,7 @@
 """Train every run of a study that has no results file yet, one after the other.
 
-    python benchmarks/experiments.py benchmarks/experiments/point.yaml [--seeds 0 1] [--only sparse]
+    python benchmarks/experiments.py benchmarks/experiments/point.yaml [--seeds 0 1]
+                                     [--tasks sparse] [--methods LSP Dreamer] [--list]
 
 A study names tasks and methods; each of its methods learns each of its tasks, once a seed. A run is
 an ordinary file of `rllib train file`, written to --storage-path and started from there; its
@@ -71,12 +72,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of all of the study")
-    parser.add_argument("--only", nargs="+", help="tasks or methods, and what they begin with")
+    parser.add_argument("--tasks", nargs="+", help="only these, and what they begin with")
+    parser.add_argument("--methods", nargs="+", help="only these, and what they begin with")
     parser.add_argument("--list", action="store_true", help="show what is left, and run nothing")
     parser.add_argument("--storage-path", type=Path, default=Path("~/ray_results/experiments"))
     arguments = parser.parse_args()
     storage = arguments.storage_path.expanduser().absolute() / arguments.study.stem
-    runs = list(select(read_study(arguments.study), arguments.seeds, arguments.only))
+    chosen = arguments.seeds, arguments.tasks, arguments.methods
+    runs = list(select(read_study(arguments.study), *chosen))
     left = [run for run in runs if not run.results.exists()]
     print(
         f"{arguments.study.stem}: {len(runs) - len(left)} of {len(runs)} runs are done", flush=True
@@ -119,13 +122,22 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def select(runs: list[Run], seeds: list[int] | None, only: list[str] | None) -> Iterator[Run]:
-    """Those of some seeds, and of some tasks and methods with what they begin with."""
-    wanted = {run.name for run in runs if not only or {run.task, run.method} & set(only)}
+def select(
+    runs: list[Run],
+    seeds: list[int] | None,
+    tasks: list[str] | None,
+    methods: list[str] | None,
+) -> Iterator[Run]:
+    """Those of some seeds, tasks and methods (None: all), with what they begin with."""
+    wanted = {
+        run.name
+        for run in runs
+        if (seeds is None or run.seed in seeds)
+        and (tasks is None or run.task in tasks)
+        and (methods is None or run.method in methods)
+    }
     wanted |= {run.source for run in runs if run.name in wanted and run.source}
-    for run in runs:
-        if run.name in wanted and (seeds is None or run.seed in seeds):
-            yield run
+    return (run for run in runs if run.name in wanted)
 
 
 def train(run: Run, storage: Path) -> None:

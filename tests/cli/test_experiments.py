@@ -44,9 +44,9 @@ def test_every_run_of_a_study_is_accepted(scripts, study, lsp_checkpoint):
 def test_a_selection_brings_what_it_begins_with(scripts):
     experiments, _ = scripts
     runs = experiments.read_study(BENCHMARKS / "experiments" / "point.yaml")
-    some = [run.name for run in experiments.select(runs, [1], ["LSP"])]
-    assert some[:2] == ["explore--LSP-explore--1", "sparse--LSP--1"]
-    assert all(name.endswith("1") and "LSP" in name for name in some)
+    some = [run.name for run in experiments.select(runs, [1], ["sparse"], ["LSP", "HIRO"])]
+    assert some == ["explore--LSP-explore--1", "sparse--LSP--1", "sparse--HIRO--1"]
+    assert list(experiments.select(runs, None, None, None)) == runs
 
 
 def test_parts_of_a_config_merge_key_by_key(scripts):
