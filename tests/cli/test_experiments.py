@@ -82,6 +82,14 @@ def test_a_run_leaves_its_results(scripts, tmp_path, monkeypatch, ray_session):
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
+def test_the_page_says_what_the_files_say(scripts, monkeypatch):
+    _, tables = scripts
+    monkeypatch.setattr(sys, "argv", ["experiment_tables.py", "--check"])
+    with pytest.raises(SystemExit) as end:
+        tables.main()
+    assert end.value.code is None
+
+
 TINY = """
 seeds: 1
 tasks:
