@@ -158,11 +158,12 @@ def draw_task(axes: Any, runs: list[Result], methods: list[str]) -> None:
         axes.plot(frames, mean, **style, lw=2.0, ms=4, markevery=3, label=method)
     counts = {sum(run["method"] == method for run in runs) for method in methods} - {0}
     several = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
-    axes.set_title(f"{runs[0]['env'].split('/')[-1]}, {several} seeds", fontsize=10)
+    seeds_of_all = f"{several} seed{'s' * (max(counts) > 1)}"
+    axes.set_title(f"{runs[0]['env'].split('/')[-1]}, {seeds_of_all}", fontsize=10)
     axes.set_xlabel("frames")
     axes.set_ylabel("success" if judged else "evaluation return")
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 if judged else None)
     axes.grid(alpha=0.25)
 
 
