@@ -106,6 +106,7 @@ def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
             mode="max",
             scheduler=PopulationBasedTraining(
                 perturbation_interval=1,
+                synch=True,  # else a fast trial may end before it knows of a better one
                 quantile_fraction=0.5,
                 resample_probability=0.0,
                 hyperparam_mutations={"lr": tune.uniform(1e-5, 1e-2)},
