@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ratio", type=float, default=4.0)
+    parser.add_argument("--ratio", type=float, default=7.0)
     arguments = parser.parse_args()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     rounds: dict[str, list[dict[str, float]]] = {"one after the other": [], "both at once": []}

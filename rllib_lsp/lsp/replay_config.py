@@ -46,7 +46,8 @@ class ReplayConfig(AlgorithmConfig):
         self.gamma = 0.99
         # One fragment is one skill, or one goal, of the default duration.
         self.rollout_fragment_length = 10
-        self.max_requests_in_flight_per_env_runner = 2
+        # A runner that has answered goes on with the next while the main process is in an update.
+        self.max_requests_in_flight_per_env_runner = 4
         self.min_time_s_per_iteration = None
         self.min_sample_timesteps_per_iteration = 1000
         self.evaluation_config = {"explore": False}
