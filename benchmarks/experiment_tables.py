@@ -2,8 +2,8 @@
 
     python benchmarks/experiment_tables.py [--check]
 
-Text between `<!-- begin NAME -->` and `<!-- end -->` of the page is replaced by the table NAME,
-which is a study of benchmarks/experiments and one of its tasks; the figures go to docs/images.
+Text between `<!-- begin STUDY TASK -->` and `<!-- end -->` of the page is replaced by the table
+of a study of benchmarks/experiments and one of its tasks; the figures go to docs/images.
 `--check` writes nothing and fails where the page differs from what it would write.
 """
 
@@ -13,15 +13,17 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from rllib_lsp.plots.comparison import mean_of
+from rllib_lsp.plots.comparison import draw_run
 from rllib_lsp.plots.curves import Points
-from rllib_lsp.plots.style import cycle, new_figure, save
+from rllib_lsp.plots.style import new_figure, save
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -49,6 +51,7 @@ def main() -> None:
         draw(study, ROOT / "docs" / "images" / f"results-{study}.png")
 
 
+@cache
 def read(study: str) -> list[Result]:
     """All runs of a study that have ended, methods and tasks in its order."""
     order = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
@@ -83,7 +86,9 @@ def table(study: str, task: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def mean_and_each(seeds: list[Result], value: Any, digits: int = 0) -> str:
+def mean_and_each(
+    seeds: list[Result], value: Callable[[Result], float | None], digits: int = 0
+) -> str:
     found = [number for run in seeds if (number := value(run)) is not None]
     if not found:
         return ""
@@ -145,17 +150,13 @@ def draw(study: str, path: Path) -> None:
 def draw_task(axes: Any, runs: list[Result], methods: list[str]) -> None:
     judged = all("success" in run["evaluation"] for run in runs)
     for number, method in enumerate(methods):
-        seeds = [run for run in runs if run["method"] == method]
-        if not seeds:
-            continue
         curves = [
-            run["evaluation"]["success"] if judged else run["evaluation_returns"] for run in seeds
+            run["evaluation"]["success"] if judged else run["evaluation_returns"]
+            for run in runs
+            if run["method"] == method
         ]
-        style = cycle(number)
-        for curve in curves:
-            axes.plot(*zip(*curve, strict=True), color=style["color"], lw=0.7, alpha=0.35)
-        frames, mean = mean_of(curves)
-        axes.plot(frames, mean, **style, lw=2.0, ms=4, markevery=3, label=method)
+        if curves:
+            draw_run(axes, curves, number, method)
     counts = {sum(run["method"] == method for run in runs) for method in methods} - {0}
     several = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
     seeds_of_all = f"{several} seed{'s' * (max(counts) > 1)}"

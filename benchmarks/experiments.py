@@ -17,7 +17,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from importlib.metadata import version
@@ -26,7 +26,9 @@ from typing import Any
 
 import yaml
 from learning_curves import PACKAGES, git_commit
+from ray.tune.utils import merge_dicts
 
+from rllib_lsp.cli.checkpoint import find_checkpoint
 from rllib_lsp.plots.curves import Points, points, read_results
 from rllib_lsp.plots.results import EVALUATION_RETURN, FRAMES, RETURN, experience
 
@@ -80,11 +82,9 @@ def main() -> None:
     storage = arguments.storage_path.expanduser().absolute() / arguments.study.stem
     chosen = arguments.seeds, arguments.tasks, arguments.methods
     runs = list(select(read_study(arguments.study), *chosen))
-    left = [run for run in runs if not run.results.exists()]
-    print(
-        f"{arguments.study.stem}: {len(runs) - len(left)} of {len(runs)} runs are done", flush=True
-    )
-    for run in left:
+    done = sum(run.results.exists() for run in runs)
+    print(f"{arguments.study.stem}: {done} of {len(runs)} runs are done", flush=True)
+    for run in what_is_left(runs, storage):
         print(f"{run.name}: {run.algorithm} on {run.env}, {run.frames:,} frames", flush=True)
         if not arguments.list:
             train(run, storage)
@@ -102,7 +102,9 @@ def read_study(path: Path) -> list[Run]:
             env=study["tasks"][task]["env"],
             frames=study["tasks"][task]["frames"],
             algorithm=spec["run"],
-            config=reduce(merged, [*spec["config"], study["tasks"][task].get("config", {})], {}),
+            config=reduce(
+                merge_dicts, [*spec["config"], study["tasks"][task].get("config", {})], {}
+            ),
             source=f"{spec['from'][0]}--{spec['from'][1]}--{seed}" if "from" in spec else None,
             counts=spec.get("counts", "frames"),
         )
@@ -111,15 +113,6 @@ def read_study(path: Path) -> list[Run]:
         for method, spec in study["methods"].items()
         if task in spec["tasks"] and seed < spec.get("seeds", study["seeds"])
     ]
-
-
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, of what both have the second; groups are merged key by key."""
-    result = dict(first)
-    for key, value in second.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
-    return result
 
 
 def select(
@@ -140,27 +133,43 @@ def select(
     return (run for run in runs if run.name in wanted)
 
 
+def what_is_left(runs: list[Run], storage: Path) -> list[Run]:
+    """Runs without results, and those that they begin with, where the checkpoint is elsewhere."""
+    new = [run for run in runs if not run.results.exists()]
+    needed = {run.source for run in new}
+    return [
+        run
+        for run in runs
+        if run in new or (run.name in needed and not has_checkpoint(run.name, storage))
+    ]
+
+
+def has_checkpoint(name: str, storage: Path) -> bool:
+    return any((storage / name).glob("*/checkpoint_*"))
+
+
 def train(run: Run, storage: Path) -> None:
-    """From where it was, to the end; then write its results. Exits where training failed."""
-    source = last_checkpoint(storage / run.source) if run.source else None
+    """From where it was, to the end; results that there are stay. Exits where training failed."""
+    source = find_checkpoint(storage / run.source) if run.source else None
     file = storage / f"{run.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(experiment(run, source), sort_keys=False))
     command = [str(Path(sys.executable).with_name("rllib")), "train", "file", str(file)]
     command += ["--storage-path", str(storage)]
-    command += ["--resume"] if any((storage / run.name).glob("*/checkpoint_*")) else []
+    command += ["--resume"] if has_checkpoint(run.name, storage) else []
     with open(storage / f"{run.name}.log", "a") as log:
         code = subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT).returncode
     if code:
         sys.exit(f"{run.name}: `rllib train` ended with {code}, see {log.name}")
-    write_results(run, storage)
+    if not run.results.exists():
+        write_results(run, storage)
 
 
 def experiment(run: Run, source: Path | None) -> dict[str, Any]:
     """What stands in the file of `rllib train`; `source`: the checkpoint to begin with."""
     config = {"seed": run.seed, **run.config}
     if source is not None:
-        config["transfer"] = {**config.get("transfer", {}), "checkpoint": str(source)}
+        config["transfer"] = {"checkpoint": str(source)}
     spec = {
         "run": run.algorithm,
         "env": run.env,
@@ -173,16 +182,9 @@ def experiment(run: Run, source: Path | None) -> dict[str, Any]:
     return {run.name: spec}
 
 
-def last_checkpoint(experiment: Path) -> Path:
-    found = sorted(experiment.glob("*/checkpoint_*"))
-    if not found:
-        sys.exit(f"{experiment}: the run to begin with has left no checkpoint; train it first")
-    return found[-1]
-
-
 def write_results(run: Run, storage: Path) -> None:
     """One line a key."""
-    trial = last_checkpoint(storage / run.name).parent
+    trial = find_checkpoint(storage / run.name).parent
     results = read_results(trial)
     last = results[-1]
 

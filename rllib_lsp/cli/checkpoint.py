@@ -37,7 +37,7 @@ def open_checkpoint(given: Path) -> Checkpoint:
     Raises:
         InputError: there is none, there are several trials, or it cannot be read here.
     """
-    path = _find(given.expanduser().absolute())
+    path = find_checkpoint(given.expanduser().absolute())
     if not (path / _ORIGIN).is_file() or not (path / _MODULE).is_dir():
         raise InputError(
             f"{path}: is a checkpoint of RLlib's old API stack, which Ray 2.60 does not restore. "
@@ -64,7 +64,12 @@ def open_checkpoint(given: Path) -> Checkpoint:
     return Checkpoint(path, config)
 
 
-def _find(path: Path) -> Path:
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint at a path, or the last one of the only trial below it that has any.
+
+    Raises:
+        InputError: there is none, or there are several trials.
+    """
     if _is_checkpoint(path):
         return path
     if not path.is_dir():

@@ -82,7 +82,8 @@ def _check_reachable(address: str | None) -> None:
     """Asks first, because Ray itself tries for minutes. Raises OSError."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN_S).close()
+        where = host.strip("[]"), int(port)  # brackets: of IPv6
+        socket.create_connection(where, timeout=REACHED_WITHIN_S).close()
 
 
 def quieten(verbose: bool) -> None:

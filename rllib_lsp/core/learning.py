@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch._dynamo
 from torch import Tensor
 
 from rllib_lsp.core.agent import Agent

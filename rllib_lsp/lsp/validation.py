@@ -37,6 +37,7 @@ def validate(config: LSPConfig) -> None:
     """
     check_numbers(config, {"batch_length": 2, "offline_updates": 0}, GROUPS)
     _precision(config)
+    _compilation(config)
     settings = config.settings()
     _windows(config, settings)
     resolve_reward_fn(settings.planner.reward_fn)
@@ -51,6 +52,9 @@ def _precision(config: LSPConfig) -> None:
         raise ValueError(
             f"precision = {config.precision!r} is unknown: choose from {', '.join(PRECISIONS)}."
         )
+
+
+def _compilation(config: LSPConfig) -> None:
     whole = TorchCompileWhatToCompile.COMPLETE_UPDATE
     if config.torch_compile_learner and config.torch_compile_learner_what_to_compile == whole:
         raise ValueError(

@@ -26,7 +26,8 @@ def draw_runs(runs: list[Run]) -> Figure:
     names = {run.metric: _NAMES.get(run.metric, run.metric) for run in runs}
     for index, run in enumerate(runs):
         label = run.label if len(names) == 1 else f"{run.label} ({names[run.metric]})"
-        _draw_run(axes, run, index, label)
+        several = f", mean of {len(run.seeds)}" if len(run.seeds) > 1 else ""
+        draw_run(axes, run.seeds, index, label + several)
     axes.set_xlabel(" or ".join(sorted({run.unit for run in runs})))
     axes.set_ylabel(" or ".join(names.values()))
     axes.set_xlim(left=0)
@@ -35,13 +36,13 @@ def draw_runs(runs: list[Run]) -> Figure:
     return figure
 
 
-def _draw_run(axes: Axes, run: Run, index: int, label: str) -> None:
-    style, seeds = cycle(index), len(run.seeds)
-    if seeds > 1:
-        label = f"{label}, mean of {seeds}"
-        for seed in run.seeds:
+def draw_run(axes: Axes, seeds: list[Points], index: int, label: str) -> None:
+    """The seeds of the ``index``-th run, thin if there are several, and their mean."""
+    style = cycle(index)
+    if len(seeds) > 1:
+        for seed in seeds:
             axes.plot(*zip(*seed, strict=True), color=style["color"], lw=0.8, alpha=0.45)
-    x, mean = mean_of(run.seeds)
+    x, mean = mean_of(seeds)
     # At other places for each run, so that marks on lines that coincide do not hide each other.
     every = max(1, len(x) // _MARKS)
     first = min(index * every // 4, len(x) - 1)

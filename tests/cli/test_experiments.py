@@ -49,14 +49,32 @@ def test_a_selection_brings_what_it_begins_with(scripts):
     assert list(experiments.select(runs, None, None, None)) == runs
 
 
+def test_what_a_run_begins_with_is_trained_where_only_its_results_are(
+    scripts, tmp_path, monkeypatch
+):
+    """As in a clone, which has all results and no checkpoint."""
+    experiments, _ = scripts
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    runs = experiments.read_study(BENCHMARKS / "experiments" / "point.yaml")
+    runs = list(experiments.select(runs, [0], ["sparse"], ["LSP"]))
+    explore, sparse = runs
+    explore.results.parent.mkdir()
+    explore.results.touch()
+    assert experiments.what_is_left(runs, tmp_path) == [explore, sparse]
+    (tmp_path / explore.name / "trial" / "checkpoint_000000").mkdir(parents=True)
+    assert experiments.what_is_left(runs, tmp_path) == [sparse]
+    sparse.results.touch()
+    assert experiments.what_is_left(runs, tmp_path) == []
+
+
 def test_parts_of_a_config_merge_key_by_key(scripts):
     experiments, _ = scripts
     first, second = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": 5}
-    assert experiments.merged(first, second) == {"a": {"b": 1, "c": 4}, "d": 3, "e": 5}
+    assert experiments.merge_dicts(first, second) == {"a": {"b": 1, "c": 4}, "d": 3, "e": 5}
     assert first == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
-def test_a_run_leaves_its_results(scripts, tmp_path, monkeypatch, ray_session):
+def test_a_run_leaves_its_results(scripts, tmp_path, monkeypatch):
     """Trained by the command itself; the second time there is nothing left to do."""
     experiments, tables = scripts
     for module in (experiments, tables):
