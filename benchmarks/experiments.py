@@ -85,7 +85,8 @@ def main() -> None:
     done = sum(run.results.exists() for run in runs)
     print(f"{arguments.study.stem}: {done} of {len(runs)} runs are done", flush=True)
     for run in what_is_left(runs, storage):
-        print(f"{run.name}: {run.algorithm} on {run.env}, {run.frames:,} frames", flush=True)
+        again = ", once more: its checkpoint is needed" if run.results.exists() else ""
+        print(f"{run.name}: {run.algorithm} on {run.env}, {run.frames:,} frames{again}", flush=True)
         if not arguments.list:
             train(run, storage)
 
