@@ -70,7 +70,8 @@ def table(study: str, task: str) -> str:
     if explored:
         head += ["cells visited an episode", "information of skills, nats"]
     else:
-        head += ["return", "of each seed"] + ["success", "frames to half success"] * judged
+        head += ["return", "of each seed"]
+        head += ["success", "frames to half success"] if judged else ["last evaluation"]
     lines = [head, ["---"] * len(head)]
     for method in dict.fromkeys(run["method"] for run in runs):
         seeds = [run for run in runs if run["method"] == method]
@@ -83,6 +84,8 @@ def table(study: str, task: str) -> str:
         lines[-1] += [f"**{np.mean(returns):.0f}**", each]
         if judged:
             lines[-1] += [mean_and_each(seeds, success, 2), reached(seeds)]
+        else:
+            lines[-1] += [", ".join(f"{run['evaluation_returns'][-1][1]:.0f}" for run in seeds)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

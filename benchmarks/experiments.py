@@ -3,7 +3,8 @@
     python benchmarks/experiments.py benchmarks/experiments/point.yaml [--seeds 0 1]
                                      [--tasks sparse] [--methods LSP Dreamer] [--list]
 
-A study names tasks and methods; each of its methods learns each of its tasks, once a seed. A run is
+A study names tasks and methods; each of its methods learns each of its tasks, once a seed, with the
+parts of its `config`, then what it has for this task in `each`, then the task's own. A run is
 an ordinary file of `rllib train file`, written to --storage-path and started from there; its
 results go to benchmarks/results/STUDY/TASK--METHOD--SEED.json when it ends. Stop whenever you like:
 what was interrupted goes on where it was, what is finished is not run again. `--list` shows what is
@@ -104,7 +105,13 @@ def read_study(path: Path) -> list[Run]:
             frames=study["tasks"][task]["frames"],
             algorithm=spec["run"],
             config=reduce(
-                merge_dicts, [*spec["config"], study["tasks"][task].get("config", {})], {}
+                merge_dicts,
+                [
+                    *spec["config"],
+                    spec.get("each", {}).get(task, {}),
+                    study["tasks"][task].get("config", {}),
+                ],
+                {},
             ),
             source=f"{spec['from'][0]}--{spec['from'][1]}--{seed}" if "from" in spec else None,
             counts=spec.get("counts", "frames"),

@@ -74,6 +74,15 @@ def test_parts_of_a_config_merge_key_by_key(scripts):
     assert first == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
+def test_a_method_may_have_settings_for_each_task(scripts):
+    experiments, _ = scripts
+    runs = experiments.read_study(BENCHMARKS / "experiments" / "single.yaml")
+    settings = {run.name: run.config.get("world_model") for run in runs}
+    assert settings["cartpole-swingup--LSP--0"] is None
+    assert settings["walker-walk--LSP--0"] == {"latent": "gaussian", "stochastic": 32}
+    assert settings["walker-walk--SAC--0"] is None
+
+
 def test_a_run_leaves_its_results(scripts, tmp_path, monkeypatch):
     """Trained by the command itself; the second time there is nothing left to do."""
     experiments, tables = scripts
