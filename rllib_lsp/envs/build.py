@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 
 from rllib_lsp.envs.action import ActionRepeat, UnitActions
+from rllib_lsp.envs.cameras import film_by_first_camera
 from rllib_lsp.envs.checks import Checked
 from rllib_lsp.envs.ids import ensure_known
 from rllib_lsp.envs.observation import float32_observations
@@ -42,6 +43,8 @@ def make_env(
     ensure_known(env_id, render=render_mode is not None or pixels is not None)
     # The passive checker would only repeat what Checked does.
     env = gymnasium.make(env_id, render_mode=render_mode, disable_env_checker=True, **options)
+    if render_mode == "rgb_array":
+        film_by_first_camera(env)
     return wrap(env, action_repeat, flatten, pixels, keep_vectors)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from rllib_lsp.envs.cameras import first_camera, physics_of
+
 # Without shadows and reflections a picture takes a quarter of the time.
 _PLAIN = {"shadow": False, "reflection": False}
 
@@ -34,7 +36,7 @@ class PixelObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
             raise ValueError(f"pixels must be an integer >= 1, the side of a picture, got {size!r}")
         RecordConstructorArgs.__init__(self, size=size, keep_vectors=keep_vectors)
         gymnasium.ObservationWrapper.__init__(self, env)
-        if _physics(env) is None:
+        if physics_of(env) is None:
             raise ValueError(
                 f"pixels needs an environment of dm_control or of this package, not {env}: wrap "
                 "yours in gymnasium.wrappers.AddRenderObservation and ResizeObservation"
@@ -68,21 +70,10 @@ class PixelObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
         # scene. One for each episode, as composer environments make their physics anew in `reset`.
         from dm_control.mujoco import Camera
 
-        physics = _physics(self.env)
+        physics = physics_of(self.env)
         task = getattr(self.env.unwrapped, "task", None)
-        camera = getattr(task, "camera", None) or _first_camera(physics)
+        camera = getattr(task, "camera", None) or first_camera(physics)
         return Camera(physics, self._size, self._size, camera)
-
-
-def _first_camera(physics: Any) -> int | str:
-    # Only the quadruped's is called so: in its pictures the body has a few pixels. The usual
-    # choice in its stead, as in Dreamer, is its third.
-    return "y" if physics.model.id2name(0, "camera") == "global" else 0
-
-
-def _physics(env: gymnasium.Env) -> Any:
-    ours = getattr(env.unwrapped, "physics", None)
-    return ours or getattr(getattr(env.unwrapped, "_env", None), "physics", None)
 
 
 def _named(observation: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from rllib_lsp.envs import make_env
+from rllib_lsp.envs.cameras import physics_of
 from rllib_lsp.envs.rendering import import_simulator
 
 CARTPOLE, REACH = "dm_control/cartpole-swingup-v0", "rllib_lsp/point-reach-v0"
@@ -82,6 +83,24 @@ def test_the_camera_of_our_tasks_is_an_option() -> None:
     assert (chase.reset(seed=0)[0] != top.reset(seed=0)[0]).any()
     chase.close()
     top.close()
+
+
+@pytest.mark.usefixtures("_renderer")
+@pytest.mark.parametrize(("chosen", "seen"), [({}, True), ({"camera_id": -1}, False)])
+def test_rendered_pictures_follow_a_body_that_walks_away(chosen: dict, seen: bool) -> None:
+    options = {"render_kwargs": chosen} if chosen else {}
+    env = make_env("dm_control/walker-walk-v0", render_mode="rgb_array", **options)
+    env.reset(seed=0)
+    body = []
+    for place in (0.0, 6.0):
+        physics = physics_of(env)
+        physics.named.data.qpos["rootx"] = place
+        physics.forward()
+        red, _, blue = env.render().astype(int).transpose(2, 0, 1)
+        body.append((red > blue + 30).sum())
+    env.close()
+    assert body[0] > 1000
+    assert (body[1] > 1000) == seen, body
 
 
 @pytest.mark.usefixtures("_renderer", "ray_session")
