@@ -1,5 +1,7 @@
 """`LSP` by name in real Tune runs."""
 
+import time
+
 import pytest
 from ray import tune
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -89,15 +91,41 @@ def test_asha_on_fractions_of_a_cpu_and_an_experiment_that_is_taken_up_again(tin
 
 
 class LowRatesWin(RLlibCallback):
-    """So that it is known who copies whom."""
+    """So that it is known who copies whom, and that both are still there when it happens.
+
+    Tune's own way to wait, `synch=True`, can wait for ever on a busy machine.
+    """
 
     def on_train_result(self, *, algorithm, result, **kwargs):
-        result["score"] = -algorithm.config.lr
+        rate, iteration = algorithm.config.lr, algorithm.iteration
+        result["score"] = -rate
+        marks = algorithm.config.env_config["marks"]
+        if rate == 1e-4 and iteration == 2:
+            (marks / "has a checkpoint").touch()
+        elif rate == 1e-4 and iteration == 3:
+            wait_for(marks / "is copied")
+        elif rate == 1e-3 and iteration == 2:
+            wait_for(marks / "has a checkpoint")
+        elif rate == 7e-5:
+            (marks / "is copied").touch()
+
+
+def wait_for(mark):
+    deadline = time.monotonic() + 120
+    while not mark.exists():
+        assert time.monotonic() < deadline, f"nobody {mark.name}"
+        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
-    config = tiny(lr=tune.grid_search([1e-3, 1e-4])).callbacks(LowRatesWin)
+    tune.register_env("marked", marked_env)
+    config = (
+        tiny(lr=tune.grid_search([1e-3, 1e-4]))
+        .environment("marked", env_config={"marks": tmp_path})
+        .resources(num_cpus_for_main_process=0.5)
+        .callbacks(LowRatesWin)
+    )
     results = tune.Tuner(
         "LSP",
         param_space=config,
@@ -106,14 +134,13 @@ def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
             mode="max",
             scheduler=PopulationBasedTraining(
                 perturbation_interval=1,
-                synch=True,  # else a fast trial may end before it knows of a better one
                 quantile_fraction=0.5,
                 resample_probability=0.0,
                 hyperparam_mutations={"lr": tune.uniform(1e-5, 1e-2)},
                 custom_explore_fn=lambda config: {**config, "lr": 7e-5},
             ),
         ),
-        run_config=run_config(tmp_path, 3),
+        run_config=run_config(tmp_path, 6),
     ).fit()
     assert not results.errors
     copier = min(results, key=lambda result: result.config["lr"])
