@@ -91,21 +91,25 @@ def test_asha_on_fractions_of_a_cpu_and_an_experiment_that_is_taken_up_again(tin
 
 
 class LowRatesWin(RLlibCallback):
-    """So that it is known who copies whom, and that both are still there when it happens.
+    """So that it is known who copies whom, and that each is where it must be when it happens.
 
-    Tune's own way to wait, `synch=True`, can wait for ever on a busy machine.
+    The scheduler saves a trial when it knows the scores of both, and copies what it has saved. So
+    the better one reports first when the other one has, and the other one again when that is
+    saved. Tune's own way to wait, `synch=True`, can wait for ever on a busy machine.
     """
 
     def on_train_result(self, *, algorithm, result, **kwargs):
         rate, iteration = algorithm.config.lr, algorithm.iteration
         result["score"] = -rate
         marks = algorithm.config.env_config["marks"]
-        if rate == 1e-4 and iteration == 2:
-            (marks / "has a checkpoint").touch()
-        elif rate == 1e-4 and iteration == 3:
+        if rate == 1e-3 and iteration == 2:
+            (marks / "has reported").touch()
+            wait_for(marks / "is saved")
+        elif rate == 1e-4 and iteration == 1:
+            wait_for(marks / "has reported")
+        elif rate == 1e-4 and iteration == 2:
+            (marks / "is saved").touch()
             wait_for(marks / "is copied")
-        elif rate == 1e-3 and iteration == 2:
-            wait_for(marks / "has a checkpoint")
         elif rate == 7e-5:
             (marks / "is copied").touch()
 
@@ -140,10 +144,10 @@ def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
                 custom_explore_fn=lambda config: {**config, "lr": 7e-5},
             ),
         ),
-        run_config=run_config(tmp_path, 6),
+        run_config=run_config(tmp_path, 3),
     ).fit()
     assert not results.errors
-    copier = min(results, key=lambda result: result.config["lr"])
     # It began with 1e-3, took over the other's weights and optimizers, which had 1e-4.
+    copier = results[0]
     assert copier.config["lr"] == 7e-5
     assert learner_of(copier)["policy_learning_rate"] == pytest.approx(7e-5)
