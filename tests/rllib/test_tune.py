@@ -137,6 +137,8 @@ def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
             metric="score",
             mode="max",
             scheduler=PopulationBasedTraining(
+                # By default seconds, and an iteration may take less than one.
+                time_attr="training_iteration",
                 perturbation_interval=1,
                 quantile_fraction=0.5,
                 resample_probability=0.0,
