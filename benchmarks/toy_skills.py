@@ -52,7 +52,7 @@ OPTIONS: dict[str, Any] = {
 """Shared by all."""
 SKILLS: dict[str, Any] = {
     "dim": 2, "duration": DURATION, "mi": "objective", "mi_coef": 4.0, "imagine": "prior",
-    "predictor_features": [SINGLE_KEY],
+    "predictor_features": [SINGLE_KEY], "predictor_min_std": 0.1,
 }  # fmt: skip
 """Shared by all that have skills."""
 

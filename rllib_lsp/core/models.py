@@ -70,7 +70,7 @@ class Models(nn.Module):
         self._view = parse_view(skills.predictor_features, spec)
         seen = sum(len(indices) for _, indices in self._view) or features
         self.skill_predictor = wanted(
-            "skill_predictor", lambda: SkillPredictor(seen, skills.dim, behaviour)
+            "skill_predictor", lambda: SkillPredictor(seen, skills, behaviour)
         )
         self.skill_value = wanted(
             "skill_value", lambda: Value(features + skills.told, scalar, behaviour)

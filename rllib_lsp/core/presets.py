@@ -53,8 +53,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "dynamics_scale": 1.0, "representation_scale": 1.0,
         },
         "skills": {
-            "dim": 3, "duration": 10, "mi": "objective", "mi_coef": 1.0, "imagine": "cem",
-            "learn_prior": False,
+            "dim": 3, "duration": 10, "mi": "objective", "mi_coef": 1.0, "predictor_min_std": 0.1,
+            "imagine": "cem", "learn_prior": False,
         },
         "behaviour": {
             "hidden": 400, "layers": 4, "value_layers": 3, "block": "elu", "policy": "tanh",

@@ -118,6 +118,9 @@ class SkillSettings:
     predictor_features: tuple[str, ...] = ()
     """What q(z|segment) reads, and so in what skills shall differ: observation keys, or parts
     of them such as `position[0:2]`, as the model decodes them. Empty: all model features."""
+    predictor_min_std: float = 0.5
+    """Least deviation of q(z|segment), where skills have 1: telling a skill more exactly than this
+    earns the policy hardly anything, so that it need not give up return for it."""
     imagine: str = "mix"
     """Source of skills in imagination: `replay` (what the planner decided at the start state),
     `prior` (N(0, I)), `mix` (half each), or `cem` (planned anew for each start state)."""
@@ -128,6 +131,8 @@ class SkillSettings:
         one_of(self, "skills", "mi", ("objective", "reward"))
         one_of(self, "skills", "imagine", ("replay", "prior", "mix", "cem"))
         at_least(self, "skills", dim=0, mi_coef=0)
+        std = self.predictor_min_std
+        check("skills", "predictor_min_std", std, 0.0 < std < 1.0, "give more than 0, less than 1")
         positive = bool(self.duration) and min(self.duration) >= 1
         check("skills", "duration", self.duration, positive, "give decisions of at least 1")
 

@@ -18,8 +18,6 @@ from rllib_lsp.core.networks import mlp
 from rllib_lsp.core.parallel import mean_of_learners
 from rllib_lsp.core.settings import BehaviourSettings, SkillSettings
 
-MIN_STD = 0.1
-
 
 def draw_durations(
     durations: tuple[int, ...], count: int, generator: torch.Generator | None, device: torch.device
@@ -91,17 +89,22 @@ def _at(states: Tensor, step: Tensor) -> Tensor:
 class SkillPredictor(nn.Module):
     """q(z | {s}, s0): which skill led along these states?"""
 
-    def __init__(self, states: int, skill: int, settings: BehaviourSettings) -> None:
+    def __init__(self, states: int, skills: SkillSettings, behaviour: BehaviourSettings) -> None:
         super().__init__()
         self.network = mlp(
-            3 * states, settings.hidden, settings.value_layers, 2 * skill, block=settings.block
+            3 * states,
+            behaviour.hidden,
+            behaviour.value_layers,
+            2 * skills.dim,
+            block=behaviour.block,
         )
+        self.min_std = skills.predictor_min_std
 
     def forward(self, segment: Segment) -> tuple[Tensor, Tensor]:
         """Mean and std of z, each (N, Z)."""
         summary = torch.cat([segment.end - segment.start, segment.start, segment.mean], -1)
         mean, raw_std = self.network(summary).chunk(2, -1)
-        return mean, F.softplus(raw_std) + MIN_STD
+        return mean, F.softplus(raw_std) + self.min_std
 
     def log_prob(self, segment: Segment, skill: Tensor) -> Tensor:
         """log q of the skill (N, Z) that was held along the segment: → (N,), in nats."""

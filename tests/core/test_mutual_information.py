@@ -6,7 +6,7 @@ from torch.distributions import Normal
 
 from rllib_lsp.core.behaviour import Skills, _skill_losses
 from rllib_lsp.core.imagination import Trajectory
-from rllib_lsp.core.skills import tell_schedule
+from rllib_lsp.core.skills import segments, tell_schedule
 from tests.core.test_imagination import naive_lambda_return
 
 H = 7
@@ -58,7 +58,7 @@ class Case:
             [states[last] - states[first], states[first], states[first + 1 : last + 1].mean(0)]
         )
         mean, raw_std = self.agent.skill_predictor.network(summary).chunk(2)
-        std = torch.nn.functional.softplus(raw_std) + 0.1
+        std = torch.nn.functional.softplus(raw_std) + 0.5
         return Normal(mean, std).log_prob(self.skills[row, number]).sum()
 
     def reward(self):
@@ -129,3 +129,19 @@ def test_the_predictor_learns_from_the_skills_that_ended(make_agent, mi):
     torch.testing.assert_close(case.metrics["mutual_information_bound"], likelihood - density)
     torch.testing.assert_close(case.metrics["skill_log_likelihood_per_dim"], likelihood / 3)
     assert ("skill_value" in case.losses) == (mi == "reward")
+
+
+@pytest.mark.parametrize("min_std", [0.1, 0.5])
+def test_what_a_skill_can_earn_is_bounded(make_agent, min_std):
+    """At best log N(z; z, min_std) a dimension, and nearly so for a guess that is half as far."""
+    agent = make_agent(skills={"predictor_min_std": min_std, "duration": [5]})
+    predictor, last = agent.skill_predictor, agent.skill_predictor.network[-1]
+    torch.nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([0.7] * 3 + [-1e3] * 3))
+    states = torch.randn(H + 1, N, agent.world_model.rssm.feature_size)
+    (segment,) = segments(states, torch.full((N,), 5), 5)
+    best = predictor.log_prob(segment, torch.full((N, 3), 0.7))
+    torch.testing.assert_close(best, Normal(0.0, min_std).log_prob(torch.zeros(N)) * 3)
+    near = predictor.log_prob(segment, torch.full((N, 3), 0.7 + min_std / 2))
+    torch.testing.assert_close(best - near, torch.full((N,), 3 / 8))

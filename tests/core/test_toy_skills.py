@@ -22,7 +22,7 @@ GROUPS = {
     },
     "skills": {
         "dim": 2, "duration": DURATION, "mi": "objective", "mi_coef": 10.0, "imagine": "prior",
-        "predictor_features": ["observation"], "learn_prior": False,
+        "predictor_features": ["observation"], "predictor_min_std": 0.1, "learn_prior": False,
     },
     "behaviour": {"hidden": 48, "layers": 2, "starts": 48, "horizon": DURATION},
     "planner": {"candidates": 64, "elites": 6, "iterations": 3},

@@ -102,6 +102,10 @@ BAD = {
     ),
     "one head": (training(world_model={"ensemble": 1}), ["ensemble = 1", "one head"]),
     "no deviation": (training(planner={"min_std": 0.0}), ["min_std = 0.0", "planner.min_std"]),
+    "no information": (
+        training(skills={"predictor_min_std": 1.0}),
+        ["predictor_min_std = 1.0", "less than 1"],
+    ),
     "include": (training(planner={"include": ["best"]}), ["'best'", "current"]),
     "durations": (training(skills={"duration": [5, 0]}), ["(5, 0)", "at least 1"]),
     "duration type": (training(skills={"duration": [5, "x"]}), ["'x'", "of type int"]),
