@@ -99,8 +99,11 @@ def rounded(points: list[tuple[float, float]]) -> list[tuple[int, float]]:
 
 
 def git_commit() -> str:
-    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    """Short hash of the commit, with a `+` where the package differs from it."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "rllib_lsp"]).returncode
+    return head.stdout.strip() + ("+" if changed else "")
 
 
 def floors(environment: dict[str, Any], checkpoint: Path | None, episodes: int) -> dict[str, Any]:
