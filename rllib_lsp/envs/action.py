@@ -56,7 +56,8 @@ class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):
     """One decision is ``repeat`` simulator steps with the same action.
 
     Rewards are summed; repeating stops at the end of the episode. ``info["frames"]`` is
-    the number of simulator steps which the decision took, also when ``repeat`` is 1.
+    the number of simulator steps which the decision took, also when ``repeat`` is 1. There is a
+    picture for each decision, so ``metadata["render_fps"]`` is divided by ``repeat``.
 
     Raises:
         ValueError: ``repeat`` is no integer of at least 1.
@@ -68,6 +69,9 @@ class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, repeat=repeat)
         gymnasium.Wrapper.__init__(self, env)
         self._repeat = repeat
+        if env.metadata.get("render_fps"):
+            fps = env.metadata["render_fps"] / repeat
+            self.metadata = {**env.metadata, "render_fps": fps}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         total, frames, over = 0.0, 0, False

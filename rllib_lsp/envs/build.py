@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 
 from rllib_lsp.envs.action import ActionRepeat, UnitActions
-from rllib_lsp.envs.cameras import film_by_first_camera
+from rllib_lsp.envs.cameras import film_as_usual
 from rllib_lsp.envs.checks import Checked
 from rllib_lsp.envs.ids import ensure_known
 from rllib_lsp.envs.observation import float32_observations
@@ -44,7 +44,7 @@ def make_env(
     # The passive checker would only repeat what Checked does.
     env = gymnasium.make(env_id, render_mode=render_mode, disable_env_checker=True, **options)
     if render_mode == "rgb_array":
-        film_by_first_camera(env)
+        film_as_usual(env)
     return wrap(env, action_repeat, flatten, pixels, keep_vectors)
 
 

@@ -1,4 +1,4 @@
-"""Which of a simulation's cameras looks on."""
+"""Which of a simulation's cameras looks on, and how fast."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ def first_camera(physics: Any) -> int | str:
     return "y" if physics.model.id2name(0, "camera") == "global" else 0
 
 
-def film_by_first_camera(env: gymnasium.Env) -> None:
-    """``render`` of a dm_control task uses its first camera, unless ``render_kwargs`` name one.
+def film_as_usual(env: gymnasium.Env) -> None:
+    """``render`` of a dm_control task uses its first camera, unless ``render_kwargs`` name one,
+    and ``metadata["render_fps"]`` is real time.
 
-    Left alone, it looks at the place where the body began, which a walker leaves at once.
+    Left alone, it looks at the place where the body began, which a walker leaves at once, and
+    shimmy gives the milliseconds of a step as its pictures a second.
     """
     inner: Any = env.unwrapped
     physics = physics_of(env)
-    if hasattr(inner, "render_kwargs") and physics is not None and physics.model.ncam:
+    if not hasattr(inner, "render_kwargs") or physics is None:
+        return
+    # The class's own dict is shared by all tasks.
+    seconds = inner._env.control_timestep()
+    inner.metadata = {**inner.metadata, "render_fps": round(1 / seconds, 3)}
+    if physics.model.ncam:
         inner.render_kwargs = {"camera_id": first_camera(physics), **inner.render_kwargs}

@@ -103,6 +103,26 @@ def test_rendered_pictures_follow_a_body_that_walks_away(chosen: dict, seen: boo
     assert (body[1] > 1000) == seen, body
 
 
+@pytest.mark.usefixtures("_renderer")
+@pytest.mark.parametrize(
+    ("env_id", "seconds"),
+    [
+        ("dm_control/cheetah-run-v0", 0.01),
+        ("dm_control/walker-walk-v0", 0.025),
+        ("rllib_lsp/point-reach-v0", 0.1),
+    ],
+)
+def test_a_film_has_a_picture_a_decision_in_real_time(env_id: str, seconds: float) -> None:
+    for repeat in (1, 2):
+        env = make_env(env_id, render_mode="rgb_array", action_repeat=repeat)
+        assert env.metadata["render_fps"] == pytest.approx(1 / (seconds * repeat))
+        env.reset(seed=0)
+        before = physics_of(env).time()
+        env.step(env.action_space.sample())
+        assert physics_of(env).time() - before == pytest.approx(seconds * repeat)
+        env.close()
+
+
 @pytest.mark.usefixtures("_renderer", "ray_session")
 def test_a_worker_process_takes_the_same_pictures() -> None:
     import ray
