@@ -173,3 +173,5 @@ def test_what_is_compared_has_the_same_budget_and_evaluation(name):
         same |= {"env_config", "size", "batch_size", "batch_length", "training_ratio"}
     for key in same:
         assert other["config"][key] == lsp["config"][key], key
+    if name == "lsp-random-skills":
+        assert other["config"] == lsp["config"]
