@@ -102,8 +102,8 @@ def git_commit() -> str:
     """Short hash of the commit, with a `+` where the package differs from it."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "rllib_lsp"]).returncode
-    return head.stdout.strip() + ("+" if changed else "")
+    code = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "rllib_lsp"]).returncode
+    return head.stdout.strip() + ("+" if code == 1 else "")
 
 
 def floors(environment: dict[str, Any], checkpoint: Path | None, episodes: int) -> dict[str, Any]:

@@ -31,8 +31,7 @@ def film_as_usual(env: gymnasium.Env) -> None:
     physics = physics_of(env)
     if not hasattr(inner, "render_kwargs") or physics is None:
         return
-    # The class's own dict is shared by all tasks.
-    seconds = inner._env.control_timestep()
-    inner.metadata = {**inner.metadata, "render_fps": round(1 / seconds, 3)}
+    # A dict of its own: shimmy's is shared by all tasks.
+    inner.metadata = {**inner.metadata, "render_fps": 1 / inner._env.control_timestep()}
     if physics.model.ncam:
         inner.render_kwargs = {"camera_id": first_camera(physics), **inner.render_kwargs}
