@@ -107,8 +107,7 @@ def _draw_space(axes: Axes, skills: np.ndarray) -> None:
 def _style(index: int, skill: np.ndarray) -> dict[str, Any]:
     """Of the pair its colour, filled and solid inside the unit ball, open and dashed outside."""
     inside = np.linalg.norm(skill) < 1
-    colours = (*COLOURS, GREY)
-    colour = colours[index // 2 % len(colours)]
+    colour = COLOURS[index // 2 % len(COLOURS)]
     shape = _INSIDE_STYLE if inside else _OUTSIDE_STYLE
     return {"color": colour, "mfc": colour if inside else "white", "ms": 8, "mew": 1.6, **shape}
 
