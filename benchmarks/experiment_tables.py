@@ -163,7 +163,7 @@ def draw_task(axes: Any, runs: list[Result], methods: list[str]) -> None:
     counts = {sum(run["method"] == method for run in runs) for method in methods} - {0}
     several = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
     seeds_of_all = f"{several} seed{'s' * (max(counts) > 1)}"
-    axes.set_title(f"{runs[0]['env'].split('/')[-1]}, {seeds_of_all}", fontsize=10)
+    axes.set_title(f"{runs[0]['task']}, {seeds_of_all}", fontsize=10)
     axes.set_xlabel("frames")
     axes.set_ylabel("success" if judged else "evaluation return")
     axes.set_xlim(left=0)
