@@ -34,7 +34,10 @@ from rllib_lsp.plots.curves import Points, points, read_results
 from rllib_lsp.plots.results import EVALUATION_RETURN, FRAMES, RETURN, experience
 
 RESULTS = Path(__file__).parent / "results"
-TASK_METRICS = ("success", "final_distance", "time_to_target", "visited_cells", "path_length")
+TASK_METRICS = (
+    "success", "final_distance", "time_to_target", "visited_cells", "path_length",
+    "forward_velocity", "upright_fraction",
+)  # fmt: skip
 """What our tasks say of their episodes, see docs/tasks.md."""
 LIFETIME = {"frames": FRAMES, "decisions": "num_env_steps_sampled_lifetime"}
 DIAGNOSTICS = ("kl", "mutual_information_bound", "reward_loss", "policy_entropy")
