@@ -172,9 +172,11 @@ class SequenceReplay:
         }
         (directory / "replay.json").write_text(json.dumps(state))
 
-    def load(self, directory: Path) -> None:
+    def load(self, directory: Path, *, draws: bool = True) -> None:
         """Take over saved rows, in the order in which they were; of more than fit, the newest.
 
+        With `draws` windows are drawn as they would have been from the saved replay, without
+        as this one's seed says.
         Raises ReplayError for files that are missing or of another version.
         """
         try:
@@ -191,6 +193,8 @@ class SequenceReplay:
                 f"this version reads {FORMAT_VERSION}."
             )
         self._restore(saved, np.array(saved.pop(SUCCESSOR)), state)
+        if draws:
+            self._random.bit_generator.state = state["random"]
 
     def _restore(self, saved: Rows, successor: np.ndarray, state: Mapping[str, Any]) -> None:
         count = min(len(successor), self.capacity)
@@ -217,4 +221,3 @@ class SequenceReplay:
         }
         self._known_length.clear()
         self.rows_added = state["rows_added"] - shift
-        self._random.bit_generator.state = state["random"]

@@ -16,7 +16,7 @@ from rllib_lsp.core.behaviour import discounts, imagined_reward
 from rllib_lsp.core.distributions import sample_normal
 from rllib_lsp.core.imagination import Trajectory, imagine, lambda_return
 from rllib_lsp.core.models import Models
-from rllib_lsp.core.planner import Plan, Proposals, plan_skills
+from rllib_lsp.core.planner import Plan, Proposals, finite, plan_skills
 from rllib_lsp.core.policy import Policy
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.skills import draw_durations, tell, tell_schedule
@@ -148,6 +148,8 @@ class Agent(Models):
         skill = sample_normal(mean, std, generator) if explore or blind else mean
         if explore and planner.random:
             skill = self._sometimes_random(skill, generator)
+        if planner.clip:
+            skill = skill.clamp(-planner.clip, planner.clip)
         updates = {
             "skill": skill,
             "plan_mean": plan.mean,
@@ -271,7 +273,9 @@ class Agent(Models):
             reward = imagined_reward(self, trajectory)
         if self.reward_fn is not None:
             decoded = self.world_model.decoder.decode(trajectory.reached)
-            reward = reward + self.reward_fn(decoded, trajectory.reached, trajectory.actions)
+            given = self.reward_fn(decoded, trajectory.reached, trajectory.actions)
+            # In a λ-return infinities would become NaN, of which the planner knows no sign.
+            reward = reward + finite(given)
         if self.ensemble is not None and planner.disagreement:
             unsure = self.ensemble.disagreement(trajectory.features[:-1], trajectory.actions)
             reward = reward - planner.disagreement * unsure

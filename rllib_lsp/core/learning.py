@@ -86,6 +86,8 @@ def _skills(agent: Agent, start: State, durations: Tensor, batch: Batch, rows: T
     if agent.settings.has_skills and agent.settings.skills.imagine == "cem":
         plan = agent.plan(start, torch.zeros_like(mean), durations, torch.zeros_like(mean[:, 0]))
         mean, std = plan.mean, plan.std
+        # Older torch (pytorch#165068) reuses what autocast has cast here, without gradients.
+        torch.clear_autocast_cache()
     return draw_skills(mean, std, agent.settings)
 
 

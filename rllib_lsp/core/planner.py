@@ -12,7 +12,9 @@ from rllib_lsp.core.distributions import sample_normal
 from rllib_lsp.core.settings import PlannerSettings
 
 Score = Callable[[Tensor], Tensor]
-"""Candidates (N, G, S, Z) → expected returns (N, G)."""
+"""Candidates (N, G, S, Z) → expected returns (N, G); one of NaN is taken for the worst."""
+WORST = -1e9
+"""Of a candidate whose score is no number. Finite, as are means of scores with it."""
 
 
 class Plan(NamedTuple):
@@ -53,7 +55,7 @@ def plan_skills(
     kept = mean[:, None][:, :0]
     for _ in range(settings.iterations):
         candidates = torch.cat([_candidates(mean, std, settings, proposals, generator), kept], 1)
-        scores, best = score(candidates).topk(settings.elites, 1)
+        scores, best = finite(score(candidates)).topk(settings.elites, 1)
         elites = candidates.gather(1, best[..., None, None].expand(-1, -1, *mean.shape[1:]))
         weights = _weights(scores, settings)[..., None, None]
         mean = (weights * elites).sum(1)
@@ -65,8 +67,13 @@ def plan_skills(
     std = (std.square() + settings.noise**2).sqrt()
     if settings.iterations == 0:
         return Plan(mean, std, mean.new_zeros(mean.shape[0]))
-    before, after = score(torch.stack([start, mean], 1)).unbind(1)
+    before, after = finite(score(torch.stack([start, mean], 1))).unbind(1)
     return Plan(mean, std, after - before)
+
+
+def finite(scores: Tensor) -> Tensor:
+    """Scores or rewards within ±1e9: what is infinite at a bound, NaN at the lower."""
+    return scores.nan_to_num(WORST, -WORST, WORST).clamp(WORST, -WORST)
 
 
 def _weights(scores: Tensor, settings: PlannerSettings) -> Tensor:

@@ -66,7 +66,8 @@ class WorldModelSettings:
     symlog: bool = True
     """Whether vectors are squashed by symlog, so that their scale does not matter."""
     scalar: str = "two_hot"
-    """Rewards and values as `two_hot` over bins, or as `normal` with deviation 1 (Dreamer v1)."""
+    """Rewards and values as `two_hot` over bins, or as `normal` with deviation 1 (Dreamer v1). Bins
+    reach to ±22,025: what is larger is told as that much, so scale such rewards down."""
     bins: int = 255
     """Bins of the two-hot distributions."""
     continues: bool = True
@@ -208,7 +209,7 @@ class BehaviourSettings:
 
 RewardFunction = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 """(decoded observation {key: (..., width)}, features (..., D), actions (..., A) that led there)
-→ rewards (...)."""
+→ rewards (...), finite ones: what is not counts as ±1e9, and NaN as -1e9."""
 
 CANDIDATES = ("mean", "current", "prior", "learned")
 
@@ -247,7 +248,7 @@ class PlannerSettings:
     """Share of skills that an exploring agent draws from N(0, I), whatever it has planned. Where
     nothing that is imagined pays, all plans are alike and their mean leads nowhere."""
     clip: float = 0.0
-    """Bound of every skill coordinate of a candidate; 0: none."""
+    """Bound of every coordinate of a candidate, and of a skill that is acted out; 0: none."""
     temperature: float = 0.5
     """Of `mppi`, in units of the scores' deviation among the elites."""
     replan_every: int = 0

@@ -34,6 +34,8 @@ class ActingRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def setup(self) -> None:
         self.agent = self.make_agent()
+        if frozen := self.model_config.get("freeze"):
+            self.agent.freeze(tuple(frozen))
         if self.inference_only:
             # RLlib would delete them, but looks for nested attributes on the module itself.
             for name in self.get_non_inference_attributes():
@@ -104,11 +106,9 @@ class LSPTorchRLModule(ActingRLModule):
         settings = build_settings(
             {name: config[name] for name in PARTS}, preset=config["preset"], size=config["size"]
         )
-        agent = Agent(
+        return Agent(
             observation_spec(self.observation_space), action_spec(self.action_space), settings
         )
-        agent.freeze(tuple(config["freeze"]))
-        return agent
 
     def get_non_inference_attributes(self) -> list[str]:
         """Parts that acting does not need; env runners neither hold nor receive them."""

@@ -71,7 +71,8 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
         if isinstance(result, Exception):
             raise result
     if REPLAY in options.get("keep", ()):
-        algorithm.replay.load(_replay_directory(source_path(options)))
+        # Runs that begin with the same replay differ by their seeds all the same.
+        algorithm.replay.load(_replay_directory(source_path(options)), draws=False)
         _check_plans(algorithm)
     algorithm.env_runner_group.sync_weights(
         from_worker_or_learner_group=algorithm.learner_group, inference_only=True

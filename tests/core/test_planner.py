@@ -117,6 +117,29 @@ def test_candidates_can_be_clipped():
     assert max(candidates.abs().max() for candidates in seen[:-1]) <= 0.7
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("method", ["cem", "mppi"])
+def test_a_score_that_is_no_number_is_the_worst(method, wrong):
+    """Right of zero there is none; the best that has one lies at -0.5."""
+
+    def score(skills):
+        scores = -(skills[..., 0] + 0.5).square().sum(-1)
+        return torch.where(skills[..., 0].amax(-1) > 0.0, wrong, scores)
+
+    settings = dataclasses.replace(SETTINGS, method=method, candidates=128)
+    start = torch.full((2, 1, 1), 0.5)
+    plan = search(score, start, settings, torch.Generator().manual_seed(0))
+    assert ((plan.mean + 0.5).abs() < 0.2).all()
+    assert (plan.std < 0.5).all()
+    assert plan.gain.isfinite().all()
+    assert (plan.gain > 0).all()
+
+
+def test_where_no_score_is_a_number_the_plan_still_is():
+    nothing = search(lambda skills: skills.sum((-2, -1)) * float("nan"), torch.zeros(2, 1, 3))
+    assert all(part.isfinite().all() for part in nothing)
+
+
 def test_noise_widens_the_finished_plan():
     settings = PlannerSettings(candidates=16, elites=2, iterations=2)
     _, plain = recorded(settings)

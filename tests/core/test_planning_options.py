@@ -62,6 +62,32 @@ def test_a_reward_function_replaces_reward_and_value(make_agent):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("mode", ["replace", "add"])
+@pytest.mark.parametrize(
+    ("wrong", "bound"), [(float("-inf"), -1e9), (float("nan"), -1e9), (float("inf"), 1e9)]
+)
+def test_an_infinite_reward_is_a_very_large_one(make_agent, mode, wrong, bound):
+    """So that what is forbidden is worse than anything else."""
+
+    def given(reward):
+        def reward_fn(observation, features, actions):
+            rewards = torch.zeros(features.shape[:-1])
+            rewards[1, 0] = reward
+            return rewards
+
+        agent = make_agent(planner={"reward_fn": reward_fn, "reward_mode": mode})
+        agent.load_state_dict(plain.state_dict())
+        return agent._return(path)[0]
+
+    plain = informative(make_agent())
+    path = trajectory(plain)
+    found = given(wrong)
+    torch.testing.assert_close(found, given(bound))
+    assert found.isfinite().all()
+    assert (found[0] - found[1]).sign() == torch.tensor(bound).sign()
+
+
+@torch.no_grad()
 def test_a_reward_function_adds_to_what_was_learned(make_agent):
     plain = informative(make_agent())
     added = informative(make_agent(planner={"reward_fn": first_action, "reward_mode": "add"}))
@@ -169,6 +195,17 @@ def test_random_skills_on_request(make_agent):
     )
     assert carry["skill"].mean().abs() < 0.1
     assert carry["skill"].std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_what_is_acted_out_stays_within_the_bound_too(make_agent):
+    """A plan is a Normal about clipped candidates, and draws from it know no bound."""
+    agent = make_agent(planner={"clip": 0.5, "noise": 1.0})
+    carry = agent.initial_carry(100)
+    observation = observe(100, torch.Generator().manual_seed(0))
+    first = torch.ones(100, dtype=torch.bool)
+    carry, _, _ = agent.act(carry, observation, first, True, torch.Generator().manual_seed(1))
+    assert carry["skill"].abs().max() == 0.5
+    assert carry["skill"].std() > 0.2
 
 
 def test_planned_actions_are_the_actions(make_agent):

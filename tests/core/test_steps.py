@@ -112,6 +112,17 @@ def test_compiled_steps_learn_the_same_with_a_compiler_and_without(make_agent, m
         torch.testing.assert_close(gradients[name], other_gradients[name], rtol=1e-4, atol=1e-5)
 
 
+def test_in_bfloat16_planning_costs_no_gradients(make_agent, make_batch):
+    """Planned anew for each start, with weights that are used again where gradients are."""
+    agent = make_agent(skills={"imagine": "cem"})
+    with torch.autocast("cpu", torch.bfloat16):
+        losses, _ = learning.losses(agent, make_batch(agent))
+    learning.backward(agent, losses)
+    without = [name for name, p in agent.policy.named_parameters() if p.grad is None]
+    assert not without
+    assert all(p.grad.abs().sum() > 0 for p in agent.value.network[-1].parameters())
+
+
 @pytest.mark.parametrize("preset", ["modern", "paper"])
 def test_in_bfloat16_weights_and_losses_are_float32(make_agent, make_batch, preset):
     """And come out about the same, of a model that is all means: samples would part ways."""

@@ -6,9 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_lsp import LSP, DreamerConfig, FixedPolicyConfig, LSPConfig
+from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.saved_agent import read_agent
+from rllib_lsp.lsp.rl_module import LSPTorchRLModule
 from rllib_lsp.lsp.transfer import source_path
 from tests.rllib.conftest import CARTPOLE, tiny_config
 
@@ -98,6 +101,33 @@ def test_anything_can_be_kept_or_reset(build, source):
     assert torch.equal(mine[key], theirs[key])
     assert not torch.equal(mine["policy.network.0.weight"], theirs["policy.network.0.weight"])
     assert len(algorithm.replay) >= 200
+
+
+def test_runs_that_keep_a_replay_draw_from_it_by_their_own_seeds(build, source):
+    def first_draw(seed):
+        algorithm = build(like(LSPConfig()).transfer(source, keep=["replay"]).debugging(seed=seed))
+        return algorithm.replay.sample(16, 4)["action"]
+
+    assert not np.array_equal(first_draw(2), first_draw(3))
+
+
+class OwnAgent(LSPTorchRLModule):
+    """As docs/extending.md has it: the usual agent is only asked what it is made of."""
+
+    def make_agent(self):
+        usual = super().make_agent()
+        return Agent(usual.spec, usual.action_spec, usual.settings)
+
+
+def test_an_agent_of_ones_own_is_frozen_too(build, source):
+    spec = RLModuleSpec(module_class=OwnAgent)
+    config = like(FixedPolicyConfig()).transfer(source).rl_module(rl_module_spec=spec)
+    algorithm = build(config)
+    before = weights(algorithm)
+    assert "policy" not in learning_agent(algorithm).parameter_groups()
+    algorithm.train()
+    after = weights(algorithm)
+    assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("policy."))
 
 
 def test_a_replay_of_other_plans_is_not_kept(build, source):
