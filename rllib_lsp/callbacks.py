@@ -80,7 +80,11 @@ class OpenLoopPictures(RLlibCallback):
         if rows is None or rows["is_first"][1 : self.context + 1].any():
             return
         answers = algorithm.learner_group.foreach_learner(_foretell, rows=rows, seen=self.context)
-        shown, parts = next(iter(answers)).get()
+        answer = next(iter(answers)).get()
+        # RLlib hands over what a remote learner raised as a value.
+        if isinstance(answer, Exception):
+            raise answer
+        shown, parts = answer
         result["open_loop"] = {"error": shown.error(), "picture": self._draw(shown, parts)}
 
     def _draw(self, shown: Prediction, parts: dict[str, tuple[str, slice]]) -> Picture:

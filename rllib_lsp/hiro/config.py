@@ -126,6 +126,11 @@ class HIROConfig(ReplayConfig):
         settings = self.settings()
         if self.grad_clip is not None:
             raise ValueError(f"grad_clip = {self.grad_clip!r}: TD3 does not clip; set it to None.")
+        if self.torch_compile_learner or self.torch_compile_worker:
+            raise ValueError(
+                "torch_compile_learner, torch_compile_worker: HIRO compiles nothing, its networks "
+                "are small. Leave both out."
+            )
         if self.is_offline:
             raise ValueError(
                 f"input_ = {self.input_!r}: HIRO learns from what it samples itself, not from "

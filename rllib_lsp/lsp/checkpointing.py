@@ -74,23 +74,26 @@ def whole_or_nothing(
 ) -> Iterator[str | None]:
     """Where to write a checkpoint that shall appear at `path` only when it is complete.
 
-    An older checkpoint at `path` stays until then. Elsewhere than on a local disk, and in a
-    directory that holds other things, it is written in place.
+    An older checkpoint at `path` stays until then, and other things that lie there stay for good.
+    Elsewhere than on a local disk it is written in place.
     """
     if path is None or "://" in str(path) or not _is_local(filesystem):
         yield None if path is None else str(path)
         return
-    target = pathlib.Path(path).absolute()
-    if target.is_dir() and any(target.iterdir()) and not (target / METADATA).is_file():
-        yield str(target)
-        return
+    target = pathlib.Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.name}.partial-*"):
         shutil.rmtree(left, ignore_errors=True)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         yield str(partial)
-        if target.is_dir() and any(target.iterdir()):
+        here = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+        new = {entry.name for entry in partial.iterdir()}
+        if here - new:
+            # Last comes what makes a checkpoint of it.
+            for name in sorted(new, key=METADATA.__eq__):
+                _replace(target / name, partial / name)
+        elif here:
             previous = target.with_name(f".{target.name}.previous")
             shutil.rmtree(previous, ignore_errors=True)
             target.rename(previous)
@@ -101,6 +104,13 @@ def whole_or_nothing(
             partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(old: pathlib.Path, new: pathlib.Path) -> None:
+    """Put a file or directory where another may be."""
+    if old.is_dir():
+        shutil.rmtree(old)
+    new.replace(old)
 
 
 def size_of(path: str, filesystem: pyarrow.fs.FileSystem | None) -> int:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rllib_lsp.lsp.replay_config import ReplayConfig
 
 TAG = "sample"
+ALONE_S = 300.0
+"""Without a runner in service for so long nobody comes back: Ray's restarts take seconds, and a
+runner that is slow to build its environments a minute or two."""
 logger = logging.getLogger(__name__)
 
 
@@ -31,6 +34,8 @@ class RemoteSampling:
         """When each runner was asked for what it has not answered yet, oldest first."""
         self._failures = 0
         """Requests that failed since the last that did not."""
+        self._alone_since: float | None = None
+        """Since when there is no runner in service."""
 
     def ask(self, request: dict[str, Any]) -> None:
         """Ask every runner in service for fragments, up to the limit of requests in flight."""
@@ -45,7 +50,8 @@ class RemoteSampling:
     def answers(self, wait_s: float) -> list[tuple[Fragment, dict[str, Any]]]:
         """Fragments and metrics that are ready, waiting up to `wait_s` for any.
 
-        Raises RuntimeError when more requests in a row failed than the configuration tolerates.
+        Raises RuntimeError when more requests in a row failed than the configuration tolerates, or
+        no runner is left to ask.
         """
         ready = self._group.fetch_ready_async_reqs(tags=TAG, timeout_seconds=wait_s)
         for worker, _ in ready:
@@ -59,6 +65,10 @@ class RemoteSampling:
         for worker in set(self._asked) - in_service:
             self._failures += bool(self._asked.pop(worker))
         self._give_up_on_failures()
+        if in_service:
+            self._alone_since = None
+        else:
+            self._wait_alone(wait_s)
         self._restart_who_hangs()
         return [answer for _, answer in ready]
 
@@ -70,6 +80,18 @@ class RemoteSampling:
                 f"num_consecutive_env_runner_failures_tolerance = {tolerated}. The log names each "
                 f"error; with num_env_runners = 0 the first one ends the run with its traceback."
             )
+
+    def _wait_alone(self, wait_s: float) -> None:
+        since = self._alone_since = self._alone_since or time.monotonic()
+        restarts = self._config.restart_failed_env_runners
+        if not restarts or time.monotonic() - since > ALONE_S:
+            waited = f"None has come back in {ALONE_S:g} s" if restarts else "None is restarted"
+            raise RuntimeError(
+                f"All {self._config.num_env_runners} env runners are out of service. {waited} "
+                f"(restart_failed_env_runners, max_num_env_runner_restarts). The log names what "
+                f"ended them; with num_env_runners = 0 it ends the run with its traceback."
+            )
+        time.sleep(wait_s)
 
     def _restart_who_hangs(self) -> None:
         limit = self._config.sample_timeout_s

@@ -224,6 +224,8 @@ class ReplayAlgorithm(Algorithm):
         super().set_state(state)
         if PROGRESS in state:
             self.progress = dict(state[PROGRESS])
+        # What runners go on with does not follow the last row of a checkpoint.
+        self._next_fragment = {}
         if ROLLOUT in state and self.config.num_env_runners == 0:
             rollout_state.resume(self.env_runner, state[ROLLOUT])
             self._next_fragment = dict(state[NEXT_FRAGMENT])

@@ -13,7 +13,7 @@ from ray.util.debug import log_once
 from rllib_lsp.envs import register
 from rllib_lsp.lsp.pipelines import prepare_acting
 from rllib_lsp.lsp.threads import AUTO, cpus_of_main_process
-from rllib_lsp.lsp.validation import refuse_unsupported
+from rllib_lsp.lsp.validation import check_env_runner, refuse_ignored, refuse_unsupported
 
 SPECIAL_KEYS = {
     "callbacks", "create_env_on_driver", "custom_eval_function", "framework", "input",
@@ -147,6 +147,8 @@ class ReplayConfig(AlgorithmConfig):
         log_once(f"{self.algo_class.__name__}_on_new_api_stack")
         try:
             refuse_unsupported(self)
+            refuse_ignored(self)
+            check_env_runner(self)
             self.prepare()
             super().validate()
             self.validate_own()

@@ -34,8 +34,20 @@ def usable_cores() -> int:
 
 
 def cpus_of_main_process(config: ReplayConfig) -> int:
-    """What `num_cpus_for_main_process: auto` stands for: the cores that runners leave."""
-    return max(1, min(MOST, usable_cores() - math.ceil(cpus_of_runners(config))))
+    """What `num_cpus_for_main_process: auto` stands for: the cores that runners leave.
+
+    In a trial's actor these are the CPUs that were booked for it.
+    """
+    left = _assigned_cpus() or usable_cores() - math.ceil(cpus_of_runners(config))
+    return max(1, min(MOST, left))
+
+
+def _assigned_cpus() -> int:
+    """CPUs that Ray has given to the actor that this is; 0 if it is none."""
+    context = ray.get_runtime_context() if ray.is_initialized() else None
+    if context is None or context.get_actor_id() is None:
+        return 0
+    return int(context.get_assigned_resources().get("CPU", 0))
 
 
 def cpus_of_runners(config: ReplayConfig) -> float:

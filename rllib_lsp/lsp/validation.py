@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import gymnasium as gym
-from ray.rllib.algorithms.algorithm_config import TorchCompileWhatToCompile
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, TorchCompileWhatToCompile
 from ray.rllib.env.env_context import EnvContext
 
 from rllib_lsp.core.actions import ActionSpec
@@ -25,6 +25,18 @@ S = TypeVar("S")
 Fits = Callable[[ObservationSpec, ActionSpec, S], None]
 """Raises ValueError where settings do not fit the sizes of an environment's spaces."""
 
+_REPLAYED = "an update replays batch_size windows; see training_ratio for how often"
+IGNORED = {
+    "train_batch_size": _REPLAYED,
+    "train_batch_size_per_learner": _REPLAYED,
+    "minibatch_size": _REPLAYED,
+    "num_epochs": _REPLAYED,
+    "shuffle_batch_per_epoch": _REPLAYED,
+    "grad_clip_by": "gradients are clipped to a norm, grad_clip, in each parameter group",
+    "clip_rewards": "clip in a wrapper of the environment",
+    "observation_filter": "vectors are squashed (world_model.symlog); else use a connector",
+}
+"""Options of RLlib that this package has no use for, and what to do instead."""
 PRECISIONS = ("float32", "bfloat16")
 _CHECKED: set[str] = set()
 """Environments, with the settings that have to fit them."""
@@ -84,7 +96,8 @@ def check_numbers(config: ReplayConfig, own: Mapping[str, int], groups: tuple[st
     `groups`: parameter groups that may have a learning rate. Raises ValueError."""
     at_least = {
         "batch_size": 1, "learning_starts": 0, "replay_capacity": 2,
-        "rollout_fragment_length": 1, "pretrain_updates": 0, **own,
+        "rollout_fragment_length": 1, "pretrain_updates": 0,
+        "max_requests_in_flight_per_env_runner": 1, **own,
     }  # fmt: skip
     for name, bound in at_least.items():
         value = getattr(config, name)
@@ -92,9 +105,14 @@ def check_numbers(config: ReplayConfig, own: Mapping[str, int], groups: tuple[st
             raise ValueError(f"{name} = {value!r} has to be an integer of at least {bound}.")
     rates = {f"learning_rates.{key}": value for key, value in config.learning_rates.items()}
     positive = {"training_ratio": config.training_ratio, "adam_epsilon": config.adam_epsilon}
+    if not isinstance(config.lr, list):  # a schedule, which RLlib checks
+        positive["lr"] = config.lr
+    if config.grad_clip is not None:
+        positive["grad_clip"] = config.grad_clip
     for name, value in (positive | rates).items():
         if not isinstance(value, int | float) or not value > 0:
-            raise ValueError(f"{name} = {value!r} has to be a number above 0.")
+            hint = ", or None for no bound" if name == "grad_clip" else ""
+            raise ValueError(f"{name} = {value!r} has to be a number above 0{hint}.")
     for key in config.learning_rates:
         if key not in groups:
             raise ValueError(f"learning_rates.{key} is unknown: valid are {', '.join(groups)}.")
@@ -134,6 +152,28 @@ def refuse_unsupported(config: ReplayConfig) -> None:
             f"gym_env_vectorize_mode = {config.gym_env_vectorize_mode!r}: LSP steps a runner's "
             f"environments in one process ('sync'), which costs less than messages between "
             f"processes. To use more cores, raise num_env_runners."
+        )
+
+
+def refuse_ignored(config: ReplayConfig) -> None:
+    """Options of RLlib that would do nothing here, where they are not as RLlib has them."""
+    given, usual = vars(config), vars(AlgorithmConfig())
+    for name, advice in IGNORED.items():
+        # Asked for by its public name, RLlib works a batch for each learner out.
+        key = f"_{name}" if f"_{name}" in usual else name
+        value = given[key]
+        if value != usual[key]:
+            raise ValueError(f"{name} = {value!r} would do nothing: {advice}.")
+
+
+def check_env_runner(config: ReplayConfig) -> None:
+    """Raises ValueError for a class that does not sample as replay needs it."""
+    wanted = config.default_env_runner_class()
+    given = config.env_runner_cls
+    if not config.in_evaluation and not issubclass(given, wanted):
+        raise ValueError(
+            f"env_runner_cls = {given.__name__} cannot plan while it samples: derive it from "
+            f"{wanted.__name__} (`{wanted.__module__}`)."
         )
 
 

@@ -129,6 +129,24 @@ def test_a_kill_in_the_midst_of_saving_leaves_the_checkpoint_whole(build, tiny, 
     restored.stop()
 
 
+def test_what_else_lies_in_the_directory_stays(build, tiny, tmp_path):
+    """However often it is saved there; `save_to_path(".")` is to cost nobody a project."""
+    (tmp_path / "notes.txt").write_text("mine")
+    algorithm = build(tiny())
+    link = tmp_path.with_name("link")
+    link.symlink_to(tmp_path)
+    for path in (tmp_path, link, tmp_path):
+        algorithm.train()
+        algorithm.save_to_path(path)
+        assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert link.is_symlink()
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))
+    restored = LSP.from_checkpoint(tmp_path)
+    assert len(restored.replay) == len(algorithm.replay)
+    assert_same(restored.get_module().get_state(), algorithm.get_module().get_state())
+    restored.stop()
+
+
 class Code:
     def __reduce__(self):
         return os.mkdir, ("executed",)

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from ray.rllib.connectors.connector_v2 import ConnectorV2
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_lsp import LSPConfig
 from rllib_lsp.core.presets import PRESETS, SIZES, build_settings
@@ -71,6 +72,25 @@ BAD = {
     "std": (training(behaviour={"min_std": 2.0}), ["min_std = 2.0", "min_std <= max_std"]),
     "group": (training(planner=3), ["planner = 3", "dict of options"]),
     "ratio": (training(training_ratio=0), ["training_ratio = 0", "above 0"]),
+    "plain rate": (training(lr=-1e-3), ["lr = -0.001", "above 0"]),
+    "train batch": (
+        training(train_batch_size_per_learner=256),
+        ["train_batch_size_per_learner = 256 would do nothing", "batch_size windows"],
+    ),
+    "clip by": (training(grad_clip_by="value"), ["grad_clip_by = 'value'", "to a norm"]),
+    "filter": (
+        lambda config: config.env_runners(observation_filter="MeanStdFilter"),
+        ["observation_filter = 'MeanStdFilter'", "connector"],
+    ),
+    "runner": (
+        lambda config: config.env_runners(env_runner_cls=SingleAgentEnvRunner),
+        ["env_runner_cls = SingleAgentEnvRunner cannot plan", "LSPEnvRunner"],
+    ),
+    "in flight": (
+        lambda config: config.env_runners(max_requests_in_flight_per_env_runner=0),
+        ["max_requests_in_flight_per_env_runner = 0", "at least 1"],
+    ),
+    "clip": (training(grad_clip=-1), ["grad_clip = -1", "above 0, or None"]),
     "batch": (training(batch_size=0), ["batch_size = 0", "at least 1"]),
     "length": (training(batch_length=1), ["batch_length = 1", "at least 2"]),
     "capacity": (training(replay_capacity=20), ["replay_capacity = 20", "at least 64"]),

@@ -9,11 +9,13 @@ import time
 import gymnasium as gym
 import numpy as np
 import pytest
+import ray
 import torch
 from ray import tune
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_lsp import LSP
+from rllib_lsp.lsp import remote_sampling
 
 HANGS_S = 15.0
 
@@ -133,6 +135,31 @@ def test_environments_that_always_fail_end_the_run(build, tiny, tmp_path, runner
     algorithm = build(config)
     with pytest.raises(RuntimeError, match=r"failed (in 4 steps|one after the other)"):
         algorithm.train()
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_when_the_last_runner_is_gone_for_good_the_run_ends(build, tiny, monkeypatch, restarts):
+    monkeypatch.setattr(remote_sampling, "ALONE_S", 2.0)
+    config = tiny().env_runners(num_env_runners=1)
+    config.fault_tolerance(
+        restart_failed_env_runners=restarts, ignore_env_runner_failures=not restarts
+    )
+    algorithm = build(config)
+    algorithm.train()
+    for actor in algorithm.env_runner_group._worker_manager.actors().values():
+        ray.kill(actor, no_restart=True)
+    with pytest.raises(RuntimeError, match="All 1 env runners are out of service"):
+        algorithm.train()
+
+
+def test_runners_do_not_go_on_behind_a_checkpoint_that_is_restored_beside_them(
+    algorithm, folder, tmp_path
+):
+    algorithm.save_to_path(tmp_path)
+    algorithm.train()
+    algorithm.restore_from_path(tmp_path)
+    algorithm.train()
+    windows_are_whole(algorithm.replay)
 
 
 class KillsTheLearner(RLlibCallback):

@@ -214,6 +214,10 @@ BAD = {
         ["learning_starts = 0", "give goals.range"],
     ),
     "learners": (lambda c: c.learners(num_learners=2), ["num_learners = 2", "use 0"]),
+    "compilation": (
+        lambda config: config.framework(torch_compile_learner=True),
+        ["torch_compile_learner", "HIRO compiles nothing"],
+    ),
     "clipping": (training(grad_clip=1.0), ["grad_clip = 1.0", "does not clip"]),
     "discrete": (env(action=gym.spaces.Discrete(3)), ["Discrete(3)", "use LSP"]),
     "image": (

@@ -4,6 +4,7 @@ import logging
 import os
 
 import pytest
+import ray
 import torch
 
 from rllib_lsp import LSP
@@ -25,6 +26,19 @@ def test_the_learner_gets_the_cores_that_runners_leave(cores, tiny, runners):
     assert [bundle["CPU"] for bundle in bundles[1:]] == [1] * runners
     config.validate()
     assert learner_threads(config) == bundles[0]["CPU"]
+
+
+class Threads:
+    def of_learner(self, config):
+        config.validate()
+        return learner_threads(config)
+
+
+def test_in_a_trials_actor_the_runners_are_not_taken_off_once_more(cores, tiny):
+    """Ray tells an actor of its own CPUs only, by OMP_NUM_THREADS."""
+    threads = ray.remote(num_cpus=2)(Threads).remote()
+    configs = [tiny().env_runners(num_env_runners=runners) for runners in (0, 1)]
+    assert ray.get([threads.of_learner.remote(config) for config in configs]) == [2, 2]
 
 
 def test_what_a_user_sets_stays(cores, tiny, monkeypatch):
