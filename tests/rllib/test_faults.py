@@ -155,6 +155,7 @@ def test_when_the_last_runner_is_gone_for_good_the_run_ends(build, tiny, monkeyp
 def test_runners_do_not_go_on_behind_a_checkpoint_that_is_restored_beside_them(
     algorithm, folder, tmp_path
 ):
+    algorithm.train()
     algorithm.save_to_path(tmp_path)
     algorithm.train()
     algorithm.restore_from_path(tmp_path)
