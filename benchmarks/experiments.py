@@ -169,11 +169,21 @@ def train(run: Run, storage: Path) -> None:
     command += ["--storage-path", str(storage)]
     command += ["--resume"] if has_checkpoint(run.name, storage) else []
     with open(storage / f"{run.name}.log", "a") as log:
-        code = subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT).returncode
+        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        code = wait(child)
     if code:
         sys.exit(f"{run.name}: `rllib train` ended with {code}, see {log.name}")
     if not run.results.exists():
         write_results(run, storage)
+
+
+def wait(child: subprocess.Popen) -> int:
+    """The exit code of a child, which hears of Ctrl-C, too, and then writes a last checkpoint."""
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def experiment(run: Run, source: Path | None) -> dict[str, Any]:

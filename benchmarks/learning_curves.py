@@ -70,7 +70,7 @@ def read_run(trial: Path, until: float) -> dict[str, Any]:
     results = [result for result in everything if frames_of(result) <= until]
     curve, last = LearningCurve.of(results), results[-1]
     summary = trial / "summary.json"
-    finished = summary.exists() and json.loads(summary.read_text())["status"] == "TERMINATED"
+    finished = summary.exists() and bool(json.loads(summary.read_text())["met"])
     runners = last["env_runners"]
     # A checkpoint does not say at which frame it was made: played only if nothing is cut off.
     checkpoints = sorted(trial.glob("checkpoint_*")) if len(results) == len(everything) else []

@@ -34,7 +34,10 @@ def write(path: Path, played: list[Played]) -> None:
     if path.suffix == ".json":
         path.write_text(json.dumps(records, default=_plain) + "\n", encoding="utf-8")
         return
-    columns = {key: [flat[key] for flat in map(_flat, records)] for key in _flat(records[0])}
+    flats = [_flat(record) for record in records]
+    # What an episode's last info does not say is NaN.
+    keys = dict.fromkeys(key for flat in flats for key in flat)
+    columns = {key: [flat.get(key, np.nan) for flat in flats] for key in keys}
     arrays: dict[str, Any] = {
         key: np.concatenate(values) if np.ndim(values[0]) else np.array(values)
         for key, values in columns.items()

@@ -85,7 +85,7 @@ def evaluate(
             typer.echo(line)
         if film:
             typer.echo(f"film: {film.path} ({film.frames} pictures)")
-        if out is not None:
+        if out is not None and played:
             write(out, played)
             typer.echo(f"episodes: {out}")
     if len(played) < episodes:
@@ -134,7 +134,8 @@ def prepare(
     check_env(changes.get("env", trained.config.env), place)
     if changes:
         changes = translate_old_names(document, ("config",), changes, trained.config)
-        check_config(document, ("config",), changes, trained.config)
+        # What evaluates may lack what learning needs, such as plans to learn a prior from.
+        check_config(document, ("config",), changes, evaluation_config(trained.config, {}, None))
     return trained, evaluation_config(trained.config, {**changes, "seed": seed}, render_mode)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ def _check_reachable(address: str | None) -> None:
 def quieten(verbose: bool) -> None:
     """Leaves the screen to our own lines: Tune's boxes and RLlib's warnings only with ``-v``."""
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # see StopControl
+    # A result has no return before the first episode has ended; schedulers let such trials go on.
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
     if verbose:
         return
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints boxes even at verbosity 0
@@ -112,7 +115,7 @@ def run_experiment(experiment: Experiment, options: Options, *, resume: bool) ->
 
     if options.ray_address is None:  # a cluster may grow
         _check_resources(experiment)
-    control = StopControl(experiment.stop, experiment.time_budget_s)
+    control = StopControl(experiment)
     with control.on_signals():
         analysis = tune.run(
             experiment.run,
@@ -121,7 +124,7 @@ def run_experiment(experiment: Experiment, options: Options, *, resume: bool) ->
             num_samples=experiment.num_samples,
             scheduler=build(experiment.scheduler) if experiment.scheduler else None,
             storage_path=experiment.storage_path,
-            checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint_config),
+            checkpoint_config=control.checkpoints,
             max_failures=experiment.max_failures,
             restore=experiment.restore,
             resume_config=_continue_all() if resume else None,
@@ -144,24 +147,34 @@ def earlier_trials(experiment: Experiment) -> list[Trial]:
 
 def are_finished(trials: list[Trial], stop: dict[str, float]) -> bool:
     """Whether each of the trials ended in order and has met these stop criteria."""
-    return all(trial.status == "TERMINATED" and _meets(trial.last_result, stop) for trial in trials)
+    return all(trial.status == "TERMINATED" and met(trial.last_result, stop) for trial in trials)
 
 
-def warn_of_changes(experiment: Experiment, trial: Trial) -> None:
-    """A resumed trial keeps the config it was started with; says where today's differs."""
+def warn_of_changes(experiment: Experiment, trials: list[Trial]) -> None:
+    """Resumed trials keep the config they were started with; says where today's differs."""
     for key, value in experiment.config.items():
-        # As text, because a class in a Python file is a new one each time it runs.
-        if is_plain(value) and str(trial.config.get(key)) != str(value):
+        if is_plain(value) and _as_text(trials[0].config.get(key)) != _as_text(value):
             warn(
                 f"`{key}: {value}` does not count: the run was started with "
-                f"`{key}: {trial.config.get(key)}` and keeps it. For another config start another "
-                "experiment (--experiment-name)."
+                f"`{key}: {trials[0].config.get(key)}` and keeps it. For another config start "
+                "another experiment (--experiment-name)."
             )
+    if experiment.num_samples > len(trials):
+        warn(
+            f"`num_samples: {experiment.num_samples}` does not count: the run was started with "
+            f"{len(trials)} trials and goes on with them."
+        )
 
 
-def _meets(result: dict[str, Any], stop: dict[str, float]) -> bool:
-    values = {key: number(result, key) for key in stop}
-    return any(value is not None and value >= stop[key] for key, value in values.items())
+def _as_text(value: Any) -> str:
+    """A class or function in a Python file is a new one, at a new address, each time it runs."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+def met(result: dict[str, Any] | None, stop: dict[str, float]) -> list[str]:
+    """The keys of those stop criteria that a result meets."""
+    values = {key: number(result or {}, key) for key in stop}
+    return [key for key, value in values.items() if value is not None and value >= stop[key]]
 
 
 def _continue_all() -> Any:

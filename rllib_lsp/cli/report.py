@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rllib_lsp.cli.execute import met
 from rllib_lsp.cli.messages import duration
 from rllib_lsp.plots.curves import LearningCurve, plot_learning_curve, read_results
 from rllib_lsp.plots.results import experience, number
@@ -28,6 +29,8 @@ class Summary:
     run: str
     env: str
     status: str
+    met: list[str]
+    """The stop criteria that it has met; none if something else has ended it."""
     judged_by: str
     first_return: float | None
     last_return: float | None
@@ -54,13 +57,13 @@ class Summary:
         )
 
 
-def report(trials: list[Trial]) -> bool:
+def report(trials: list[Trial], stop: dict[str, float]) -> bool:
     """Prints and writes the summary of every trial; False if one of them failed."""
     for trial in trials:
-        if trial.path is None or trial.status == "PENDING":
+        if trial.path is None or not (trial.last_result or trial.status == "ERROR"):
             typer.echo(f"\n{trial}: not started")
             continue
-        summary = _summarize(trial)
+        summary = _summarize(trial, stop)
         typer.echo("\n" + summary.sentence())
         if summary.iterations:
             typer.echo(f"  learning curve: {summary.learning_curve}")
@@ -70,7 +73,7 @@ def report(trials: list[Trial]) -> bool:
     return all(trial.status != "ERROR" for trial in trials)
 
 
-def _summarize(trial: Trial) -> Summary:
+def _summarize(trial: Trial, stop: dict[str, float]) -> Summary:
     directory = Path(trial.path if Path(str(trial.path)).is_dir() else trial.local_path)
     results = read_results(directory)
     curve = LearningCurve.of(results)
@@ -82,6 +85,7 @@ def _summarize(trial: Trial) -> Summary:
         run=trial.trainable_name,
         env=str(trial.config.get("env")),
         status=trial.status,
+        met=met(last, stop),
         judged_by=judged_by,
         first_return=returns[0] if returns else None,
         last_return=returns[-1] if returns else None,

@@ -29,8 +29,8 @@ NAMES = (
     "pbt_replay",
     "pb2",
 )
-# What Tune would ask for.
-DEFAULTS = {"metric": "env_runners/episode_return_mean", "mode": "max"}
+# What Tune would ask for. Before the first episode has ended, a result has no return.
+DEFAULTS = {"metric": "env_runners/episode_return_mean", "mode": "max", "require_attrs": False}
 MUTATIONS = "hyperparam_mutations"
 
 

@@ -1,34 +1,39 @@
-"""Ends trials: at their stop criteria, at the time budget, on Ctrl-C."""
+"""Ends trials: at their stop criteria, at the time budget, on Ctrl-C; resumed ones, too."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
-from ray.tune import Callback
+from ray.tune import Callback, CheckpointConfig
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
+
+    from rllib_lsp.cli.experiment import Experiment
 
 # Tune ends its loop in order on this signal, wherever it comes from.
 _END_TUNE = signal.SIGUSR1
 
 
 class StopControl(Callback):
-    """Gives every trial its stop criteria and can bring all of them to an end.
+    """Gives every trial its rules and can bring all of them to an end.
 
-    Trials carry their criteria in the experiment's state, so a resumed one would keep those
-    of its first run. Ending means: stop at the next result, which lets Tune write the last
-    checkpoint, then leave the trials that have not started for ``--resume``.
+    Trials carry their stop criteria, and the rules of checkpoints and failures, in the
+    experiment's state, so a resumed one would keep those of its first run. Ending means: stop at
+    the next result, which lets Tune write the last checkpoint, then leave the trials that have not
+    started for ``--resume``.
     """
 
-    def __init__(self, stop: Mapping[str, float], time_budget_s: float | None = None) -> None:
-        self._stop = dict(stop)
-        self._ends_at = time.monotonic() + time_budget_s if time_budget_s is not None else None
+    def __init__(self, experiment: Experiment) -> None:
+        self._stop, self._max_failures = dict(experiment.stop), experiment.max_failures
+        self.checkpoints = CheckpointConfig(**experiment.checkpoint_config)
+        budget = experiment.time_budget_s
+        self._ends_at = time.monotonic() + budget if budget is not None else None
         self.interrupted = False
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -38,6 +43,8 @@ class StopControl(Callback):
         )
         for trial in trials:
             trial.stopping_criterion = {"training_iteration": 0} if ending else self._stop
+            trial.max_failures = self._max_failures
+            trial.run_metadata.checkpoint_manager._checkpoint_config = self.checkpoints
         if ending and not any(trial.status == "RUNNING" for trial in trials):
             signal.raise_signal(_END_TUNE)
 

@@ -17,6 +17,8 @@ from rllib_lsp.cli.messages import InputError, examples, one_paragraph_errors, w
 from rllib_lsp.cli.options import EXPERIMENT, Options, option, takes_options
 
 if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
     from rllib_lsp.cli.experiment import Experiment
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -131,14 +133,15 @@ def _run_all(experiments: list[Experiment], options: Options) -> None:
     code, more = 0, ""
     for experiment in experiments:
         trials = earlier.get(experiment.name, [])
-        more = "".join(f" --stop {k}={2 * v:g}" for k, v in list(experiment.stop.items())[:1])
+        more = _goals_beyond(trials, experiment.stop)
         if trials and are_finished(trials, experiment.stop):
             typer.echo(f"{experiment.name} has met its stop criteria already.")
             continue
         if trials:
-            warn_of_changes(experiment, trials[0])
+            warn_of_changes(experiment, trials)
         outcome = run_experiment(experiment, options, resume=bool(trials))
-        if not report(outcome.trials):
+        more = _goals_beyond(outcome.trials, experiment.stop)
+        if not report(outcome.trials, experiment.stop):
             code, more = 1, ""
         if outcome.interrupted:
             code, more = 128 + signal.SIGINT, ""
@@ -148,6 +151,15 @@ def _run_all(experiments: list[Experiment], options: Options) -> None:
     typer.echo(f"\ncontinue with: {command}{more}")
     if code:
         raise typer.Exit(code)
+
+
+def _goals_beyond(trials: list[Trial], stop: dict[str, float]) -> str:
+    """`--stop` options with which trials go on that have met their criteria."""
+    from rllib_lsp.cli.execute import met
+
+    done = {key for trial in trials for key in met(trial.last_result, stop)}
+    beyond = {key: 2 * goal if goal > 0 else goal / 2 for key, goal in stop.items() if key in done}
+    return "".join(f" --stop {key}={goal:.15g}" for key, goal in beyond.items())
 
 
 def _program() -> str:

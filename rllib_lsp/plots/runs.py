@@ -82,11 +82,12 @@ def _read(path: Path) -> list[Trial]:
         return _read_file(path)
     directories = [path, *sorted(path.glob("*/"))]
     trials = [d for d in directories if (d / "result.json").is_file()]
-    found = [
-        Trial(trial.absolute().parent.name, results, _setting(trial))
-        for trial in trials
-        if (results := read_results(trial))
-    ]
+    found = []
+    for trial in trials:
+        results, setting = read_results(trial), _setting(trial)
+        if results:
+            _count_frames(results, setting)
+            found.append(Trial(trial.absolute().parent.name, results, setting))
     if not found:
         raise RunError(f"{path}: holds no results: neither is it a trial nor are there any below")
     return found
@@ -115,6 +116,17 @@ def _as_results(run: Mapping[str, Any]) -> list[dict[str, Any]]:
             result.setdefault("env_runners", {})["num_frames_sampled_lifetime"] = frames
             results.append(result)
     return results
+
+
+def _count_frames(results: list[dict[str, Any]], setting: Mapping[str, Any]) -> None:
+    """Add the frames of an algorithm that counts decisions, where each repeats its action."""
+    repeat = setting.get("env_config", {}).get("action_repeat")
+    for result in results:
+        unit, steps = experience(result)
+        if repeat and unit == "steps":
+            runners = result.get("env_runners", {})
+            frames = {"num_frames_sampled_lifetime": repeat * steps}
+            result["env_runners"] = {**runners, **frames}
 
 
 def _setting(trial: Path) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from ray.tune import register_env
 
 from rllib_lsp import load_agent, make_env
 from rllib_lsp.cli.caption import HEIGHT, Caption
-from rllib_lsp.cli.playing import Moment
+from rllib_lsp.cli.episode_file import write
+from rllib_lsp.cli.playing import Moment, Played
 from rllib_lsp.envs.rendering import import_simulator
 from tests.cli.test_bad_input import assert_one_paragraph
 
@@ -82,6 +83,17 @@ def test_exploration_is_seeded_and_arrays_hold_the_same(rllib, trained, tmp_path
     assert data["actions"].shape == data["rewards"].shape == (sum(lengths),)
 
 
+def test_arrays_hold_what_only_some_episodes_say(tmp_path):
+    file = tmp_path / "episodes.npz"
+    infos: list[dict[str, float]] = [{"left": 1.0}, {"success": 1.0}]
+    steps = np.zeros((3, 2)), np.zeros((2, 1)), np.ones(2)
+    write(file, [Played(seed, *steps, True, False, info) for seed, info in enumerate(infos)])
+    data = np.load(file)
+    np.testing.assert_array_equal(data["info/left"], [1.0, np.nan])
+    np.testing.assert_array_equal(data["info/success"], [np.nan, 1.0])
+    assert data["obs"].shape == (6, 2)
+
+
 def test_a_planner_of_another_size_and_the_metrics_of_the_task(rllib, lsp_checkpoint, tmp_path):
     arguments = ("evaluate", lsp_checkpoint, "--episodes", 2)
     file = tmp_path / "episodes.json"
@@ -92,6 +104,10 @@ def test_a_planner_of_another_size_and_the_metrics_of_the_task(rllib, lsp_checkp
         assert re.search(rf"^  {name} +\S+ ± \S+  \(min", result.stdout, re.MULTILINE), name
     usual = rllib(*arguments)
     assert figures(usual.stdout) != figures(result.stdout)
+    # The learned prior decides; for learning, it would lack a teacher.
+    unplanned = rllib(*arguments, "--set", "planner.method=none")
+    assert unplanned.exit_code == 0, unplanned.output
+    assert figures(unplanned.stdout) != figures(usual.stdout)
     # The first decision is that of the very agent which acts without Ray.
     first = json.loads(file.read_text())[0]
     module = lsp_checkpoint / "learner_group/learner/rl_module/default_policy"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -107,6 +111,16 @@ def test_a_run_leaves_its_results(scripts, tmp_path, monkeypatch):
     before = [file.stat().st_mtime_ns for file in files]
     experiments.main()
     assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_ctrl_c_leaves_a_run_the_time_for_its_checkpoint(scripts):
+    """The terminal tells the child, too; the stand-in for it takes a second to end."""
+    experiments, _ = scripts
+    code = "import signal, sys, time; signal.signal(2, lambda *_: None); time.sleep(1); sys.exit(7)"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    for after_s in (0.2, 0.4):
+        threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
+    assert experiments.wait(child) == 7
 
 
 def test_the_page_says_what_the_files_say(scripts, monkeypatch):

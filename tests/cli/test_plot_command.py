@@ -99,6 +99,23 @@ def test_curves_of_seeds_and_of_files(rllib, experiment, tmp_path):
     assert drawn(rllib("plot", "curves", experiment, "-m", "success", "-o", pdf), pdf)
 
 
+def test_decisions_of_other_algorithms_are_counted_as_the_frames_that_they_are(trial, tmp_path):
+    other = tmp_path / "PPO_other"
+    other.mkdir()
+    options = json.loads((trial / "params.json").read_text())
+    results = [json.loads(line) for line in (trial / "result.json").read_text().splitlines()]
+    for result in results:
+        del result["env_runners"]["num_frames_sampled_lifetime"]
+    (other / "result.json").write_text("\n".join(map(json.dumps, results)))
+    decisions = [result["num_env_steps_sampled_lifetime"] for result in results]
+    for repeat, unit in ((None, "steps"), (2, "frames")):
+        env_config = TASK | ({"action_repeat": repeat} if repeat else {})
+        (other / "params.json").write_text(json.dumps(options | {"env_config": env_config}))
+        (run,) = read_runs([(None, other)], "kl")
+        assert run.unit == unit
+        assert [x for x, _ in run.seeds[0]] == [n * (repeat or 1) for n in decisions]
+
+
 def test_trials_with_other_options_are_other_runs(experiment, trial, tmp_path):
     other = tmp_path / "point/LSP_other"
     other.mkdir(parents=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 from ray.tune import ExperimentAnalysis, register_env
 
-from rllib_lsp.cli.train import _program
+from rllib_lsp.cli.execute import _as_text
+from rllib_lsp.cli.report import report
+from rllib_lsp.cli.train import _goals_beyond, _program
 
 
 def crashing_env() -> type[gymnasium.Env]:
@@ -55,6 +58,7 @@ def test_train_then_resume_with_a_raised_stop(rllib, tiny_yaml, tmp_path):
         2,
         "TERMINATED",
     )
+    assert summary["met"] == ["training_iteration"]
     assert summary["judged_by"] == "evaluation"
     assert summary["first_return"] > 0
     assert (trial / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
@@ -65,6 +69,7 @@ def test_train_then_resume_with_a_raised_stop(rllib, tiny_yaml, tmp_path):
         "learning_curve.png",
         "checkpoint_000000",
         "continue with: rllib train",
+        "--resume --stop training_iteration=4",
     ):
         assert part in first.stdout
 
@@ -72,12 +77,47 @@ def test_train_then_resume_with_a_raised_stop(rllib, tiny_yaml, tmp_path):
     assert again.exit_code == 0
     assert "has met its stop criteria already" in again.stdout
 
-    more = ("--resume", "--stop", "training_iteration=3", "--set", "lr=0.5")
-    second = rllib("train", "file", tiny_yaml, *storage, "--seed", 1, *more)
+    more = ("--resume", "--stop", "training_iteration=4", "--set", "lr=0.5", "--num-samples", 3)
+    kept = ("--checkpoint-freq", 1, "--keep-checkpoints-num", 2)
+    second = rllib("train", "file", tiny_yaml, *storage, "--seed", 1, *more, *kept)
     assert second.exit_code == 0, second.output
     assert "`lr: 0.5` does not count" in second.stderr
-    assert len((trial / "result.json").read_text().splitlines()) == 3
-    assert json.loads((trial / "summary.json").read_text())["experience"] == 300
+    assert "`num_samples: 3` does not count: the run was started with 1 trials" in second.stderr
+    assert len((trial / "result.json").read_text().splitlines()) == 4
+    assert json.loads((trial / "summary.json").read_text())["experience"] == 400
+    # The first one, of the second iteration, had to go.
+    checkpoints = sorted(path.name for path in trial.glob("checkpoint_*"))
+    assert checkpoints == ["checkpoint_000001", "checkpoint_000002"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "result", "options"),
+    [
+        # Only what was met is raised, and a negative goal is raised towards zero.
+        ({"a": 10, "b/c": 5}, {"a": 3, "b": {"c": 6}}, " --stop b/c=10"),
+        ({"a": -200}, {"a": -150}, " --stop a=-100"),
+        ({"frames": 1234567}, {"frames": 1234568}, " --stop frames=2469134"),
+        # Ended by something else, such as a time budget: the goal stays.
+        ({"a": 10}, {"a": 3}, ""),
+        ({"a": 10}, None, ""),
+    ],
+)
+def test_goals_that_were_met_are_raised(stop, result, options):
+    assert _goals_beyond([SimpleNamespace(last_result=result)], stop) == options
+
+
+def test_a_trial_without_results_has_not_started(capsys, tmp_path):
+    """Whatever status Tune gave it when it was interrupted."""
+    trial = SimpleNamespace(path=str(tmp_path), last_result={}, status="TERMINATED")
+    assert report([trial], {})
+    assert "not started" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_function_of_a_file_that_is_read_again_is_the_same():
+    first, second = (lambda: None for _ in range(2))
+    assert str(first) != str(second)
+    assert _as_text(first) == _as_text(second)
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -211,6 +251,11 @@ def test_experiments_of_a_file_with_spaces_a_scheduler_and_a_checkpoint_to_start
         "  env: CartPole-v1\n"
         f"  restore: {trained.checkpoint}\n"
         "  stop: {training_iteration: 3}\n"
+        "  config:\n" + options + "long:\n"
+        "  run: PPO\n"
+        "  env: Pendulum-v1\n"
+        "  stop: {training_iteration: 3}\n"
+        "  scheduler: asha\n"
         "  config:\n" + options
     )
     result = rllib("train", "file", file, "--storage-path", tmp_path, "--checkpoint-freq", 0)
@@ -227,3 +272,10 @@ def test_experiments_of_a_file_with_spaces_a_scheduler_and_a_checkpoint_to_start
     (line,) = (restored / "result.json").read_text().splitlines()
     assert json.loads(line)["training_iteration"] == 3
     assert json.loads(line)["num_env_steps_sampled_lifetime"] == 300
+    # An episode is longer than an iteration: at first there is no return to schedule by.
+    (long,) = (tmp_path / "long").glob("PPO_*/")
+    results = [json.loads(line) for line in (long / "result.json").read_text().splitlines()]
+    returns = [result["env_runners"].get("episode_return_mean") for result in results]
+    assert len(returns) == 3
+    assert returns[0] is None
+    assert returns[1] < 0.0
