@@ -25,6 +25,7 @@ from rllib_lsp.core.hiro.settings import HIROSettings
 from rllib_lsp.core.presets import SIZES, build_settings
 from rllib_lsp.core.settings import PARTS, Settings
 from rllib_lsp.lsp.replay_config import ReplayConfig
+from rllib_lsp.lsp.validation import IGNORED
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -213,7 +214,9 @@ def page() -> str:
             env_options(),
         ],
         "RLlib's options": [
-            "RLlib's own options can be set, too. These have other defaults here:",
+            "RLlib's own options can be set, too; "
+            + ", ".join(f"`{name}`" for name in IGNORED)
+            + " would do nothing here and are refused. These have other defaults here:",
             other_defaults(),
         ],
     }

@@ -24,6 +24,7 @@ from rllib_lsp.callbacks import TaskMetrics
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.envs import env_seed
 from rllib_lsp.envs.resumable import Resumable
+from rllib_lsp.envs.seeding import ENVS_PER_WORKER
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.episodes import columns_of, to_episodes, write_step
 from rllib_lsp.lsp.hooks import Hooks, needs_episodes, tell_of_environment
@@ -59,6 +60,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     env: Any
     _callbacks: list[RLlibCallback]
     _seed: int | None
+    _made = 0
+    """How many times the environments were made."""
     _weights_seq_no: int
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -85,16 +88,19 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         if self.env is not None:
             self.env.close()
         config = self.config
+        self.num_envs = config.num_envs_per_env_runner
+        # Environments that are made anew shall not play the same episodes again.
+        first = self._made * self.num_envs % ENVS_PER_WORKER
+        self._made += 1
         self._seed = (
             None
             if config.seed is None
-            else env_seed(config.seed, self.worker_index or 0, 0)
+            else env_seed(config.seed, self.worker_index or 0, first)
             + (EVALUATION_SEED if config.in_evaluation else 0)
         )
         context = EnvContext(
             config.env_config, worker_index=self.worker_index, num_workers=self.num_workers
         )
-        self.num_envs = config.num_envs_per_env_runner
         self.env = gym.vector.SyncVectorEnv(
             [lambda: Resumable(build_env(config, context))] * self.num_envs
         )

@@ -1,5 +1,7 @@
 """The env runner: what it records is what happened."""
 
+from typing import ClassVar
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -172,12 +174,14 @@ class Fragile(gym.Env):
     observation_space = gym.spaces.Box(0, 100, (1,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
     fails = False
+    seeds: ClassVar[list[int | None]] = []
 
     def __init__(self, _=None):
         self._step = 0
 
     def reset(self, *, seed=None, options=None):
         self._step = 0
+        Fragile.seeds.append(seed)
         return np.zeros(1, np.float32), {}
 
     def step(self, action):
@@ -192,7 +196,7 @@ class Fragile(gym.Env):
 
 def fragile_runner(**options):
     config = LSPConfig().environment(Fragile).training(size="tiny").fault_tolerance(**options)
-    config.validate()
+    config.debugging(seed=3).validate()
     return LSPEnvRunner(config=config, worker_index=0, num_workers=0)
 
 
@@ -227,7 +231,10 @@ def test_a_failed_environment_is_rebuilt_if_so_configured(monkeypatch):
     runner = fragile_runner(restart_failed_sub_environments=True)
     first, _ = runner.sample_fragment(2, "actions")
     monkeypatch.setattr(Fragile, "fails", True)
+    monkeypatch.setattr(Fragile, "seeds", [])
     after, _ = runner.sample_fragment(4, "actions")
+    # And plays other episodes than it has.
+    assert Fragile.seeds == [runner.config.seed + runner.num_envs]
     assert after.number > first.number + 1
     np.testing.assert_array_equal(after.rows[OBSERVATION][0, :, 0], [0, 1, 2, 3])
     again, _ = runner.sample_fragment(2, "actions")
