@@ -34,7 +34,7 @@ IGNORED = {
     "shuffle_batch_per_epoch": _REPLAYED,
     "grad_clip_by": "gradients are clipped to a norm, grad_clip, in each parameter group",
     "clip_rewards": "clip in a wrapper of the environment",
-    "observation_filter": "vectors are squashed (world_model.symlog); else use a connector",
+    "observation_filter": "normalise in a wrapper of the environment, or by a connector",
 }
 """Options of RLlib that this package has no use for, and what to do instead."""
 PRECISIONS = ("float32", "bfloat16")
