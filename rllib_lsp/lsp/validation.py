@@ -105,7 +105,7 @@ def check_numbers(config: ReplayConfig, own: Mapping[str, int], groups: tuple[st
             raise ValueError(f"{name} = {value!r} has to be an integer of at least {bound}.")
     rates = {f"learning_rates.{key}": value for key, value in config.learning_rates.items()}
     positive = {"training_ratio": config.training_ratio, "adam_epsilon": config.adam_epsilon}
-    if not isinstance(config.lr, list):  # a schedule, which RLlib checks
+    if not isinstance(config.lr, list | tuple):  # a schedule, which RLlib checks
         positive["lr"] = config.lr
     if config.grad_clip is not None:
         positive["grad_clip"] = config.grad_clip
