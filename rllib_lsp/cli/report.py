@@ -60,7 +60,9 @@ class Summary:
 def report(trials: list[Trial], stop: dict[str, float]) -> bool:
     """Prints and writes the summary of every trial; False if one of them failed."""
     for trial in trials:
-        if trial.path is None or not (trial.last_result or trial.status == "ERROR"):
+        # Tune fills in a first result of its own, with who is where, before there is one.
+        began = number(trial.last_result or {}, "training_iteration") or trial.status == "ERROR"
+        if trial.path is None or not began:
             typer.echo(f"\n{trial}: not started")
             continue
         summary = _summarize(trial, stop)

@@ -108,7 +108,8 @@ def test_goals_that_were_met_are_raised(stop, result, options):
 
 def test_a_trial_without_results_has_not_started(capsys, tmp_path):
     """Whatever status Tune gave it when it was interrupted."""
-    trial = SimpleNamespace(path=str(tmp_path), last_result={}, status="TERMINATED")
+    filled_in = {"trial_id": "a", "pid": 7}
+    trial = SimpleNamespace(path=str(tmp_path), last_result=filled_in, status="TERMINATED")
     assert report([trial], {})
     assert "not started" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
