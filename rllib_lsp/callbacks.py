@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ray.rllib.callbacks.callbacks import RLlibCallback
-from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 if TYPE_CHECKING:
+    from rllib_lsp.core.agent import Agent
     from rllib_lsp.plots.open_loop import Prediction
     from rllib_lsp.replay import Rows
 
@@ -79,12 +80,10 @@ class OpenLoopPictures(RLlibCallback):
         rows = algorithm.replay.newest(self.steps, "is_first")
         if rows is None or rows["is_first"][1 : self.context + 1].any():
             return
-        answers = algorithm.learner_group.foreach_learner(_foretell, rows=rows, seen=self.context)
-        answer = next(iter(answers)).get()
-        # RLlib hands over what a remote learner raised as a value.
-        if isinstance(answer, Exception):
-            raise answer
-        shown, parts = answer
+        from rllib_lsp.lsp.asking import ask_agents
+
+        question = partial(_foretell, rows=rows, seen=self.context)
+        shown, parts = ask_agents(algorithm.learner_group, question)[0]
         result["open_loop"] = {"error": shown.error(), "picture": self._draw(shown, parts)}
 
     def _draw(self, shown: Prediction, parts: dict[str, tuple[str, slice]]) -> Picture:
@@ -97,14 +96,13 @@ class OpenLoopPictures(RLlibCallback):
 
 
 def _foretell(
-    learner: Any, rows: Rows, seen: int
+    agent: Agent, rows: Rows, seen: int
 ) -> tuple[Prediction, dict[str, tuple[str, slice]]]:
-    """What a learner's agent makes of an episode's rows (T, ...), up to the next episode."""
+    """What an agent makes of an episode's rows (T, ...), up to the next episode."""
     from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
     from rllib_lsp.plots.agents import vectors_of
     from rllib_lsp.plots.open_loop import Window, predict
 
-    agent = learner.module[DEFAULT_MODULE_ID].unwrapped().agent
     device = next(agent.parameters()).device
     end = next((t for t, first in enumerate(rows["is_first"]) if t and first), None)
     tensors = {key: torch.from_numpy(rows[key][:end]).to(device) for key in rows}

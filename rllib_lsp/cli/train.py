@@ -133,8 +133,8 @@ def _run_all(experiments: list[Experiment], options: Options) -> None:
     code, more = 0, ""
     for experiment in experiments:
         trials = earlier.get(experiment.name, [])
-        more = _goals_beyond(trials, experiment.stop)
         if trials and are_finished(trials, experiment.stop):
+            more = _goals_beyond(trials, experiment.stop)
             typer.echo(f"{experiment.name} has met its stop criteria already.")
             continue
         if trials:

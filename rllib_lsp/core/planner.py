@@ -73,7 +73,7 @@ def plan_skills(
 
 def finite(scores: Tensor) -> Tensor:
     """Scores or rewards within ±1e9: what is infinite at a bound, NaN at the lower."""
-    return scores.nan_to_num(WORST, -WORST, WORST).clamp(WORST, -WORST)
+    return scores.clamp(WORST, -WORST).nan_to_num(WORST)
 
 
 def _weights(scores: Tensor, settings: PlannerSettings) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.tune import register_trainable
 
+from rllib_lsp.core.hiro.agent import HIROAgent
 from rllib_lsp.core.hiro.learning import measured_range
 from rllib_lsp.hiro.config import HIROConfig
 from rllib_lsp.hiro.learner import PAIRS, WINDOWS
+from rllib_lsp.lsp.asking import ask_agents
 from rllib_lsp.lsp.replay_algorithm import ReplayAlgorithm
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 from rllib_lsp.replay import Rows
@@ -67,19 +66,14 @@ class HIRO(ReplayAlgorithm):
         """From the random decisions, before the first update; it is part of the weights then."""
         rows = self.replay.sample(len(self.replay), 1)
 
-        def measure(learner: Any) -> None:
-            agent = learner.module[DEFAULT_MODULE_ID].unwrapped().agent
+        def measure(agent: HIROAgent) -> None:
             tensors = {
                 key: agent.goal_range.new_tensor(rows[f"{OBSERVATION_PREFIX}{key}"][:, 0])
                 for key in agent.spec
             }
             agent.goal_range.copy_(measured_range(agent, agent.state(tensors)))
 
-        for result in self.learner_group.foreach_learner(measure):
-            found = result.get()
-            # RLlib hands over what an actor raised as a value.
-            if isinstance(found, Exception):
-                raise found
+        ask_agents(self.learner_group, measure)
 
 
 # `Tuner("HIRO", ...)` and `run: HIRO` look the name up here.

@@ -91,7 +91,7 @@ def whole_or_nothing(
         new = {entry.name for entry in partial.iterdir()}
         if here - new:
             # Last comes what makes a checkpoint of it.
-            for name in sorted(new, key=METADATA.__eq__):
+            for name in sorted(new, key=lambda name: name == METADATA):
                 _replace(target / name, partial / name)
         elif here:
             previous = target.with_name(f".{target.name}.previous")

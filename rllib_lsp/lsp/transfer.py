@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray.rllib.core import DEFAULT_MODULE_ID
-
 from rllib_lsp.core import transfer as core
+from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.models import COMPONENTS
 from rllib_lsp.core.presets import nearest
 from rllib_lsp.core.saved_agent import find_agent, read_agent
+from rllib_lsp.lsp.asking import ask_agents
 from rllib_lsp.lsp.paths import local_path
 
 if TYPE_CHECKING:
@@ -61,15 +61,10 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
 
     reset, frozen = options.get("reset", ()), algorithm.config.frozen
 
-    def load(learner: Any) -> list[core.Row]:
-        agent = learner.module[DEFAULT_MODULE_ID].unwrapped().agent
+    def load(agent: Agent) -> list[core.Row]:
         return core.transfer(agent, source, keep, reset, frozen)
 
-    results = [result.get() for result in algorithm.learner_group.foreach_learner(load)]
-    for result in results:
-        # RLlib hands over what an actor raised as a value.
-        if isinstance(result, Exception):
-            raise result
+    results = ask_agents(algorithm.learner_group, load)
     if REPLAY in options.get("keep", ()):
         # Runs that begin with the same replay differ by their seeds all the same.
         algorithm.replay.load(_replay_directory(source_path(options)), draws=False)
