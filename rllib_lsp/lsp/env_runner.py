@@ -60,8 +60,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     env: Any
     _callbacks: list[RLlibCallback]
     _seed: int | None
-    _made = 0
-    """How many times the environments were made."""
+    _begun = 0
+    """How many times the environments began with seeds of their own."""
     _weights_seq_no: int
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -69,11 +69,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         if self.worker_index:
             torch.set_num_threads(max(1, int(config.num_cpus_per_env_runner)))
         self._generator = torch.Generator(self._device)
-        if self._seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(self._seed)
-        self._random = np.random.default_rng(self._seed)
+        self._seed_noise()
         self._fragments = 0
         self._extras: dict[str, torch.Tensor] = {}
         # What it logs is logged here anyway, without an episode object.
@@ -89,23 +85,42 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             self.env.close()
         config = self.config
         self.num_envs = config.num_envs_per_env_runner
-        # Environments that are made anew shall not play the same episodes again.
-        first = self._made * self.num_envs % ENVS_PER_WORKER
-        self._made += 1
-        self._seed = (
-            None
-            if config.seed is None
-            else env_seed(config.seed, self.worker_index or 0, first)
-            + (EVALUATION_SEED if config.in_evaluation else 0)
-        )
+        self._choose_seed()
         context = EnvContext(
             config.env_config, worker_index=self.worker_index, num_workers=self.num_workers
         )
         self.env = gym.vector.SyncVectorEnv(
             [lambda: Resumable(build_env(config, context))] * self.num_envs
         )
-        self._needs_initial_reset, self._is_seeded = True, False
         tell_of_environment(self, context)
+
+    def _choose_seed(self) -> None:
+        """Seeds of environments that begin, which are not those that they had before."""
+        config, first = self.config, self._begun * self.num_envs % ENVS_PER_WORKER
+        self._begun += 1
+        self._seed = (
+            None
+            if config.seed is None
+            else env_seed(config.seed, self.worker_index or 0, first)
+            + (EVALUATION_SEED if config.in_evaluation else 0)
+        )
+        self._needs_initial_reset, self._is_seeded = True, False
+
+    def _seed_noise(self) -> None:
+        if self._seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(self._seed)
+        self._random = np.random.default_rng(self._seed)
+
+    def begin_elsewhere(self, decisions: int) -> None:
+        """Other episodes and noise than those that the run began with, as it goes on after so
+        many `decisions`."""
+        if self.env is None:
+            return
+        self._begun = int(np.random.SeedSequence(decisions).generate_state(1)[0])
+        self._choose_seed()
+        self._seed_noise()
 
     @property
     def _agent(self) -> Agent:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -201,6 +202,26 @@ class ReplayAlgorithm(Algorithm):
         }
         return results
 
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
+        """RLlib's; a runner that was started again knows nothing of the episodes it had."""
+        restored = super().restore_env_runners(env_runner_group)
+        if restored and env_runner_group is self.env_runner_group:
+            self._begin_elsewhere(restored)
+        return restored
+
+    def _begin_elsewhere(self, workers: list[int] | None = None) -> None:
+        """Let runners, all or those remote ones, begin with episodes that this run has not had."""
+        decisions = self.progress["decisions"]
+        if not decisions:
+            return
+        # Nobody waits: what runners are asked for later comes behind it in their queues.
+        self.env_runner_group.foreach_env_runner(
+            lambda runner: runner.begin_elsewhere(decisions),
+            local_env_runner=workers is None,
+            remote_worker_ids=workers,
+            timeout_seconds=0.0,
+        )
+
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         components = super().get_checkpointable_components()
         if self.config.store_replay_in_checkpoints:
@@ -226,6 +247,7 @@ class ReplayAlgorithm(Algorithm):
             self.progress = dict(state[PROGRESS])
         # What runners go on with does not follow the last row of a checkpoint.
         self._next_fragment = {}
+        self._begin_elsewhere()
         if ROLLOUT in state and self.config.num_env_runners == 0:
             rollout_state.resume(self.env_runner, state[ROLLOUT])
             self._next_fragment = dict(state[NEXT_FRAGMENT])

@@ -63,6 +63,30 @@ def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iteration
     restored.stop()
 
 
+def first_observations(algorithm):
+    """Those of all episodes in the replay."""
+    windows = algorithm.replay.sample(64, 16, begin="is_first")
+    return {first.tobytes() for first in windows["observation.observation"][:, 0]}
+
+
+def test_remote_runners_of_a_resumed_run_do_not_begin_again_with_its_first_episodes(
+    build, tiny, tmp_path
+):
+    config = tiny(store_replay_in_checkpoints=False).env_runners(num_env_runners=1)
+    algorithm = build(config)
+    algorithm.train()
+    begun = first_observations(algorithm)
+    path = algorithm.save_to_path(tmp_path / "saved")
+    algorithm.stop()  # there may be no core for two
+    restored = LSP.from_checkpoint(path)
+    restored.train()
+    again = first_observations(restored)
+    restored.stop()
+    assert begun
+    assert again
+    assert not begun & again
+
+
 def test_results_tell_what_a_checkpoint_costs(build, tiny, tmp_path):
     algorithm = build(tiny())
     assert "checkpoint" not in algorithm.train()

@@ -34,6 +34,9 @@ class Faulty(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self._step = 0
+        if self._listens:
+            with (self._order.parent / "seeds").open("a") as seeds:
+                seeds.write(f"{seed}\n")
         return self._observation(), {}
 
     def _observation(self):
@@ -101,6 +104,11 @@ def windows_are_whole(replay):
     assert np.isfinite(windows["reward"]).all()
 
 
+def no_episode_comes_twice(folder):
+    seeds = (folder / "seeds").read_text().split()
+    assert len(seeds) == len(set(seeds)) > 1
+
+
 @pytest.mark.parametrize("fault", ["raises", "NaN", "inf", "shape", "dies", "hangs"])
 def test_training_goes_on_when_an_environment(algorithm, folder, fault):
     algorithm.train()
@@ -119,6 +127,7 @@ def test_training_goes_on_when_an_environment(algorithm, folder, fault):
     assert algorithm.progress["decisions"] > before
     assert result["replay"]["training_ratio"] == pytest.approx(4.0, rel=0.1)
     windows_are_whole(algorithm.replay)
+    no_episode_comes_twice(folder)
 
 
 @pytest.mark.parametrize("runners", [0, 1])
@@ -161,6 +170,7 @@ def test_runners_do_not_go_on_behind_a_checkpoint_that_is_restored_beside_them(
     algorithm.restore_from_path(tmp_path)
     algorithm.train()
     windows_are_whole(algorithm.replay)
+    no_episode_comes_twice(folder)
 
 
 class KillsTheLearner(RLlibCallback):
