@@ -22,7 +22,7 @@ class Policy(nn.Module):
         """`told`: width of what is known of the skill, see `SkillSettings.told`."""
         super().__init__()
         self.distribution = make_action_distribution(action, settings)
-        # A small output keeps first actions near zero and deviations in mid range.
+        # A small output keeps first actions near zero and deviations near their greatest.
         self.network = mlp(
             features + told,
             settings.hidden,

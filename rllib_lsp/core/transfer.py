@@ -99,11 +99,13 @@ def _check_fit(
 
 
 MEANING = {
-    "world_model": ("latent", "stochastic", "classes", "symlog", "block"),
-    "reward": ("scalar", "bins", "block"),
-    "value": ("scalar", "bins"),
-    "policy": ("policy", "block"),
-    "skill_predictor": ("predictor_features", "dim"),
+    "world_model": tuple(
+        f"world_model.{option}" for option in ("latent", "stochastic", "classes", "symlog", "block")
+    ),
+    "reward": ("world_model.scalar", "world_model.bins", "world_model.block"),
+    "value": ("world_model.scalar", "world_model.bins"),
+    "policy": ("behaviour.policy", "behaviour.block"),
+    "skill_predictor": ("skills.predictor_features", "skills.dim"),
 }
 """Options that give weights of the same shape another meaning."""
 
@@ -114,11 +116,9 @@ def _check_meaning(name: str, source: Mapping[str, Any], models: Models) -> None
         _same(name, "observation", source["observation"], spec)
         _same(name, "action", tuple(source["action"]), tuple(models.action_spec))
     here = dataclasses.asdict(models.settings)
-    for option in MEANING.get(name, ()):
-        for part, options in source["settings"].items():
-            # `block` is an option of two parts; each has to be the same.
-            if option in options:
-                _same(name, f"{part}.{option}", options[option], here[part][option])
+    for path in MEANING.get(name, ()):
+        part, option = path.split(".")
+        _same(name, path, source["settings"][part][option], here[part][option])
 
 
 def _same(name: str, what: str, theirs: Any, mine: Any) -> None:

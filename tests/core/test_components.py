@@ -33,6 +33,9 @@ def source(make_agent, tmp_path):
     return make
 
 
+BEHAVIOUR = ("policy", "skill_predictor", "skill_value")
+
+
 def copied(agent):
     return {key: value.clone() for key, value in agent.state_dict().items()}
 
@@ -142,6 +145,15 @@ def test_what_does_not_fit_can_be_left_out(make_agent, source):
     agent = make_agent()
     rows = transfer(agent, narrow, reset=["policy", "skill_predictor", "skill_value"])
     assert [row.component for row in rows if row.fate == "kept"] == ["world_model"]
+
+
+def test_only_options_of_the_component_itself_have_to_be_the_same(make_agent, source):
+    theirs = source(behaviour={"block": "elu"})
+    agent = make_agent()
+    with pytest.raises(TransferError, match="The policy of the source .*behaviour.block is elu"):
+        transfer(agent, theirs)
+    fates = {row.component: row.fate for row in transfer(agent, theirs, reset=BEHAVIOUR)}
+    assert fates["world_model"] == "kept"
 
 
 def test_the_table_has_a_line_for_each_component(make_agent, source):
