@@ -14,6 +14,7 @@ from rllib_lsp.cli.environment import check_env
 from rllib_lsp.cli.messages import InputError, did_you_mean
 from rllib_lsp.cli.options import absolute_storage
 from rllib_lsp.cli.scheduler import check_scheduler
+from rllib_lsp.cli.search_space import is_plain
 from rllib_lsp.cli.stop import check_stop, reported_key
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ class Experiment:
     def path(self) -> str:
         """The experiment's directory."""
         return f"{self.storage_path}/{self.name}"
+
+    @property
+    def trials_are_alike(self) -> bool:
+        """Whether several trials would begin with the same seed, and differ in nothing."""
+        return (
+            self.num_samples > 1
+            and self.config.get("seed") is not None
+            and is_plain(self.config)
+            and (self.scheduler or {}).get("type") != "pbt"
+        )
 
 
 def check_experiments(document: Document) -> list[Experiment]:

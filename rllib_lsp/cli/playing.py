@@ -111,6 +111,7 @@ def evaluation_config(
 ) -> AlgorithmConfig:
     """What the algorithm evaluates with, for one environment in this process."""
     config = trained.copy(copy_frozen=False).get_evaluation_config_object()
+    config.output = None  # what is played here is no part of what was recorded in training
     config.update_from_dict(overrides)
     config.env_runners(
         num_env_runners=0,

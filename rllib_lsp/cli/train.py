@@ -176,3 +176,9 @@ def _announce(experiment: Experiment) -> None:
     )
     if not experiment.stop and experiment.time_budget_s is None:
         warn(f"{experiment.name} has no `stop`: it trains until Ctrl-C.")
+    if experiment.trials_are_alike:
+        warn(
+            f"{experiment.name}: its {experiment.num_samples} trials are alike, as `seed` is "
+            f"{experiment.config['seed']} in all of them. For one of each seed leave out "
+            "`num_samples` and search: --set 'seed={grid_search: [0, 1, 2]}'."
+        )

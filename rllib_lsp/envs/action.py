@@ -74,8 +74,11 @@ class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):
             self.metadata = {**env.metadata, "render_fps": fps}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        total, frames, over = 0.0, 0, False
-        while frames < self._repeat and not over:
+        total, frames = 0.0, 0
+        for _ in range(self._repeat):
             observation, reward, terminated, truncated, info = self.env.step(action)
-            total, frames, over = total + float(reward), frames + 1, terminated or truncated
+            # One that repeats actions itself, under a wrapper of the user's, has counted.
+            total, frames = total + float(reward), frames + info.get("frames", 1)
+            if terminated or truncated:
+                break
         return observation, total, terminated, truncated, {**info, "frames": frames}

@@ -25,6 +25,8 @@ class Resumable(gymnasium.Wrapper):
         self._episode = 0
         self._actions: list[np.ndarray] = []
         self._has_ended = False
+        self.info: dict[str, Any] = {}
+        """What the environment said last."""
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -39,7 +41,8 @@ class Resumable(gymnasium.Wrapper):
         self._actions, self._has_ended = [], False
         seed = episode_seed(self._seed, self._episode)
         self._episode += 1
-        return self.env.reset(seed=seed, options=options)
+        observation, self.info = self.env.reset(seed=seed, options=options)
+        return observation, self.info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         if self._has_ended:
@@ -48,7 +51,18 @@ class Resumable(gymnasium.Wrapper):
             return observation, 0.0, False, False, info
         if len(self._actions) <= LONGEST:
             self._actions.append(np.array(action))
-        return self.env.step(action)
+        observation, reward, terminated, truncated, self.info = self.env.step(action)
+        return observation, reward, terminated, truncated, self.info
+
+    @property
+    def starts(self) -> tuple[int, int]:
+        """The first reset's seed, and how many episodes have begun: what decides how the next
+        one begins."""
+        return self._seed, self._episode
+
+    @starts.setter
+    def starts(self, starts: tuple[int, int]) -> None:
+        self._seed, self._episode = starts
 
     def progress(self) -> dict[str, Any]:
         """What `resume` needs."""

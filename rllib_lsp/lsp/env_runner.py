@@ -7,6 +7,7 @@ somebody asks for episodes (`sample`, as evaluation does) or hangs something in,
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from ray.rllib.env.env_runner import ENV_STEP_FAILURE
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_lsp.callbacks import TaskMetrics
+from rllib_lsp.callbacks import TaskMetrics, numbers_of
 from rllib_lsp.core.agent import Agent
 from rllib_lsp.envs import env_seed
 from rllib_lsp.envs.resumable import Resumable
@@ -32,6 +33,7 @@ from rllib_lsp.lsp.recording import Recorder
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 from rllib_lsp.replay import Rows
 
+logger = logging.getLogger(__name__)
 EVALUATION_SEED = 1_000_000
 """Evaluation environments are other ones than those that are trained in."""
 NUM_FRAMES = "num_frames_sampled"
@@ -82,7 +84,7 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     def make_env(self) -> None:
         """A synchronous vector of wrapped environments, each with a seed of its own."""
         if self.env is not None:
-            self.env.close()
+            self._close_env()
         config = self.config
         self.num_envs = config.num_envs_per_env_runner
         self._choose_seed()
@@ -93,6 +95,12 @@ class LSPEnvRunner(SingleAgentEnvRunner):
             [lambda: Resumable(build_env(config, context))] * self.num_envs
         )
         tell_of_environment(self, context)
+
+    def _close_env(self) -> None:
+        try:
+            self.env.close()
+        except Exception as error:  # of a simulator that has died
+            logger.warning("An environment could not be closed: %r", error)
 
     def _choose_seed(self) -> None:
         """Seeds of environments that begin, which are not those that they had before."""
@@ -163,10 +171,10 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         return episodes
 
     def stop(self) -> None:
-        """Close the environments, and write what is recorded."""
-        super().stop()
+        """Write what is recorded, and close the environments."""
         if self._recorder:
             self._recorder.flush()
+        super().stop()
 
     def _sample(
         self,
@@ -352,14 +360,9 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     def _log_info(self, index: int) -> None:
         """Log what the environment says of an episode in its last `info`: every number."""
         window = self.config.metrics_num_episodes_for_smoothing
-        for key, values in self._infos.items():
-            # gymnasium's vectors mark in `_key` which environments said something.
-            said = self._infos.get(f"_{key}")
-            if said is None or not said[index] or key == "frames":
-                continue
-            # What is no number (text, a nested dict) has no mean to log.
-            if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "bif":
-                self.metrics.log_value(("info", key), float(values[index]), window=window)
+        # Not from the vector's: there all values have the type of the first environment's.
+        for key, value in numbers_of(self.env.envs[index].info).items():
+            self.metrics.log_value(("info", key), value, window=window)
 
     def _log_sampled(self, decisions: int, frames: int, episodes: int, gains: list[float]) -> None:
         self._increase_sampled_metrics(decisions, episodes)

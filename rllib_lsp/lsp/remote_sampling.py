@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -18,6 +19,9 @@ TAG = "sample"
 ALONE_S = 300.0
 """Without a runner in service for so long nobody comes back: Ray's restarts take seconds, and a
 runner that is slow to build its environments a minute or two."""
+GRACE_S = 5.0
+"""Who is late is given so long, in which answers from other machines can be fetched: the driver
+itself may have been away, evaluating."""
 logger = logging.getLogger(__name__)
 
 
@@ -32,6 +36,8 @@ class RemoteSampling:
         self._group, self._config = group, config
         self._asked: dict[int, list[float]] = {}
         """When each runner was asked for what it has not answered yet, oldest first."""
+        self._late: dict[int, float] = {}
+        """Since when runners are known to be late."""
         self._failures = 0
         """Requests that failed since the last that did not."""
         self._alone_since: float | None = None
@@ -46,6 +52,11 @@ class RemoteSampling:
                     "sample_fragment", tag=TAG, kwargs=request, remote_worker_ids=[worker]
                 ):
                     asked.append(time.monotonic())
+
+    def forget(self, workers: Iterable[int]) -> None:
+        """Runners that were restarted: what they were asked for before is lost."""
+        for worker in workers:
+            self._asked.pop(worker, None)
 
     def answers(self, wait_s: float) -> list[tuple[Fragment, dict[str, Any]]]:
         """Fragments and metrics that are ready, waiting up to `wait_s` for any.
@@ -95,8 +106,12 @@ class RemoteSampling:
 
     def _restart_who_hangs(self) -> None:
         limit = self._config.sample_timeout_s
+        now = time.monotonic()
         for worker, asked in self._asked.items():
-            if limit is None or not asked or time.monotonic() - asked[0] < limit:
+            if limit is None or not asked or now - asked[0] < limit:
+                self._late.pop(worker, None)
+                continue
+            if now - self._late.setdefault(worker, now) < GRACE_S:
                 continue
             message = (
                 f"Env runner {worker} has not answered for {limit} s (sample_timeout_s): an "
@@ -107,4 +122,4 @@ class RemoteSampling:
             logger.error("%s The runner is restarted.", message)
             ray.kill(self._group._worker_manager.actors()[worker], no_restart=False)
             # Until Ray reports what was lost, it counts as just asked.
-            asked[:] = [time.monotonic()] * len(asked)
+            asked[:] = [now] * len(asked)

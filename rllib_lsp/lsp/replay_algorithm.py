@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.fs
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -19,7 +20,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_lsp.lsp import rollout_state
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
-from rllib_lsp.lsp.env_runner import Fragment
+from rllib_lsp.lsp.env_runner import Fragment, LSPEnvRunner
 from rllib_lsp.lsp.hooks import has_connectors
 from rllib_lsp.lsp.remote_sampling import RemoteSampling
 from rllib_lsp.lsp.replay_config import ReplayConfig
@@ -29,6 +30,7 @@ from rllib_lsp.replay import Rows, SequenceReplay
 REPLAY = "replay"
 PROGRESS = "lsp_progress"
 ROLLOUT = "lsp_rollout"
+EVALUATION = "lsp_evaluation"
 NEXT_FRAGMENT = "lsp_next_fragment"
 MAX_ROUNDS_PER_STEP = 16
 AHEAD_UPDATES = 4
@@ -161,9 +163,26 @@ class ReplayAlgorithm(Algorithm):
         data = {"batches": batches} if shares > 1 else {"batch": batches[0]}
         timesteps = {NUM_ENV_STEPS_SAMPLED_LIFETIME: self.progress["decisions"]}
         results = self.learner_group.update(**data, timesteps=timesteps)
+        self._check_learners("in an update")
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self.progress["updates"] += self._updates_per_round
         self.progress["credit"] -= self._round_cost
+
+    def _check_learners(self, when: str) -> None:
+        """RLlib goes on without a learner that failed, until it has none: here it ends the run.
+
+        Raises RuntimeError; what came before the last checkpoint is not lost.
+        """
+        group = self.learner_group
+        if group.is_local:
+            return
+        lost = len(group) - group._worker_manager.num_healthy_actors()
+        if lost:
+            raise RuntimeError(
+                f"{lost} of {len(group)} learners failed {when}; the log names the error. The "
+                f"others would learn something else: go on from the last checkpoint (--resume, or "
+                f"max_failures, which does so by itself)."
+            )
 
     @property
     def _unearned_updates(self) -> int:
@@ -182,6 +201,20 @@ class ReplayAlgorithm(Algorithm):
             "megabytes": self.replay.nbytes / 1e6,
         }
         self.metrics.log_dict(values, key=REPLAY, window=1)
+
+    def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:
+        """RLlib's, but where no evaluation was configured it is not the runner in training that
+        plays, and explores: the first call makes one of its own, with `evaluation_config`."""
+        config = self.evaluation_config
+        if self.eval_env_runner_group is None and not config.custom_evaluation_function:
+            _, env_creator = self._get_env_id_and_creator(config.env, config)
+            self.eval_env_runner_group = EnvRunnerGroup(
+                env_creator=env_creator,
+                config=config,
+                logdir=self.logdir,
+                tune_trial_id=self.trial_id,
+            )
+        return super().evaluate(parallel_train_future)
 
     def _before_evaluate(self) -> None:
         """RLlib hands the state of connectors to remote evaluation runners only."""
@@ -205,18 +238,23 @@ class ReplayAlgorithm(Algorithm):
     def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
         """RLlib's; a runner that was started again knows nothing of the episodes it had."""
         restored = super().restore_env_runners(env_runner_group)
-        if restored and env_runner_group is self.env_runner_group:
-            self._begin_elsewhere(restored)
+        if restored:
+            self._begin_elsewhere(env_runner_group, restored)
+        if env_runner_group is self.env_runner_group:
+            self._remote.forget(restored)
         return restored
 
-    def _begin_elsewhere(self, workers: list[int] | None = None) -> None:
+    def _begin_elsewhere(
+        self, group: EnvRunnerGroup | None, workers: list[int] | None = None
+    ) -> None:
         """Let runners, all or those remote ones, begin with episodes that this run has not had."""
         decisions = self.progress["decisions"]
-        if not decisions:
+        if not decisions or group is None:
             return
         # Nobody waits: what runners are asked for later comes behind it in their queues.
-        self.env_runner_group.foreach_env_runner(
-            lambda runner: runner.begin_elsewhere(decisions),
+        group.foreach_env_runner(
+            # What evaluates may be a runner of the user's.
+            lambda runner: isinstance(runner, LSPEnvRunner) and runner.begin_elsewhere(decisions),
             local_env_runner=workers is None,
             remote_worker_ids=workers,
             timeout_seconds=0.0,
@@ -237,6 +275,8 @@ class ReplayAlgorithm(Algorithm):
             # Remote runners sample while a checkpoint is written: theirs would be out of date.
             state[ROLLOUT] = rollout_state.capture(self.env_runner)
             state[NEXT_FRAGMENT] = dict(self._next_fragment)
+        if isinstance(self.eval_env_runner, LSPEnvRunner):
+            state[EVALUATION] = rollout_state.capture_starts(self.eval_env_runner)
         if self._check_component(REPLAY, components, not_components):
             state[REPLAY] = self._replay_checkpoint.get_state()
         return state
@@ -247,7 +287,10 @@ class ReplayAlgorithm(Algorithm):
             self.progress = dict(state[PROGRESS])
         # What runners go on with does not follow the last row of a checkpoint.
         self._next_fragment = {}
-        self._begin_elsewhere()
+        self._begin_elsewhere(self.env_runner_group)
+        self._begin_elsewhere(self.eval_env_runner_group)
+        if EVALUATION in state and isinstance(self.eval_env_runner, LSPEnvRunner):
+            rollout_state.resume_starts(self.eval_env_runner, state[EVALUATION])
         if ROLLOUT in state and self.config.num_env_runners == 0:
             rollout_state.resume(self.env_runner, state[ROLLOUT])
             self._next_fragment = dict(state[NEXT_FRAGMENT])
@@ -257,13 +300,18 @@ class ReplayAlgorithm(Algorithm):
 
         The next results tell its size and how long it took.
         """
-        start = time.perf_counter()
-        if path is not None and filesystem is None and "://" not in str(path):
-            # RLlib takes a relative path for a URI without a scheme.
-            path = Path(path).absolute()
+        start, asked = time.perf_counter(), path
+        if path is not None and filesystem is None:
+            if "://" in str(path):
+                filesystem, path = pyarrow.fs.FileSystem.from_uri(str(path))
+            else:
+                # RLlib takes a relative path for a URI without a scheme.
+                asked = path = Path(path).absolute()
         with whole_or_nothing(path, filesystem) as target:
             saved = super().save_to_path(target, filesystem=filesystem, **kwargs)
+            # RLlib overlooks a learner that could not write what it has learned.
+            self._check_learners("while a checkpoint was written")
             size = size_of(saved, filesystem)
         cost = {"megabytes": size / 1e6, "seconds": time.perf_counter() - start}
         self.metrics.log_dict(cost, key="checkpoint", window=1)
-        return saved if path is None else str(path)
+        return saved if path is None else str(asked)

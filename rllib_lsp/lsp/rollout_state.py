@@ -20,10 +20,7 @@ KEPT = ("_carry", "_arrival", "_returns", "_lengths", "_fragments", "_needs_init
 
 def capture(runner: LSPEnvRunner) -> dict[str, Any]:
     """Everything that decides what the runner does next, but for its weights."""
-    generators = {
-        "generator": runner._generator.get_state(),
-        "random": runner._random.bit_generator.state,
-    }
+    generators = _generators(runner)
     # Episode objects that a user's hooks have seen, and may have changed, cannot be made again.
     if runner._hooks or not hasattr(runner, "_arrival"):
         return generators
@@ -34,14 +31,43 @@ def capture(runner: LSPEnvRunner) -> dict[str, Any]:
     }
 
 
+def _generators(runner: LSPEnvRunner) -> dict[str, Any]:
+    return {
+        "generator": runner._generator.get_state(),
+        "random": runner._random.bit_generator.state,
+    }
+
+
+def capture_starts(runner: LSPEnvRunner) -> dict[str, Any]:
+    """What decides how the episodes begin that come next: those in progress are given up, as
+    every evaluation does that counts episodes."""
+    starts = [env.starts for env in runner.env.envs] if runner._is_seeded else []
+    return {**_generators(runner), "begun": runner._begun, "starts": starts}
+
+
+def resume_starts(runner: LSPEnvRunner, state: dict[str, Any]) -> None:
+    """Let the runner begin with the episodes that come after those of `capture_starts`."""
+    runner._begun = state["begun"] - 1
+    runner._choose_seed()
+    _set_generators(runner, state)
+    if len(state["starts"]) == runner.num_envs:
+        runner._is_seeded = True
+        for env, starts in zip(runner.env.envs, state["starts"], strict=True):
+            env.starts = starts
+
+
+def _set_generators(runner: LSPEnvRunner, state: dict[str, Any]) -> None:
+    runner._generator.set_state(state["generator"])
+    runner._random.bit_generator.state = state["random"]
+
+
 def resume(runner: LSPEnvRunner, state: dict[str, Any]) -> None:
     """Put a runner where `capture` was called.
 
     Where that cannot be, because the environments are others or do not repeat themselves, the
     episodes in progress are given up with a warning, and new ones begin.
     """
-    runner._generator.set_state(state["generator"])
-    runner._random.bit_generator.state = state["random"]
+    _set_generators(runner, state)
     runner._needs_initial_reset = True
     if runner._hooks or "runner" not in state:
         return

@@ -80,8 +80,10 @@ def trained(ray_session, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def lsp_checkpoint(ray_session, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny LSP on a task with metrics of its own and pictures, before its first update."""
     config = LSPConfig().environment("rllib_lsp/point-reach-v0", env_config={"time_limit": 4.0})
+    path = tmp_path_factory.mktemp("lsp")
+    config.offline_data(output=str(path.with_name("recorded")))
     algorithm = config.training(size="tiny").debugging(seed=0).build_algo()
     try:
-        return Path(algorithm.save_to_path(tmp_path_factory.mktemp("lsp")))
+        return Path(algorithm.save_to_path(path))
     finally:
         algorithm.stop()

@@ -104,6 +104,8 @@ def test_a_planner_of_another_size_and_the_metrics_of_the_task(rllib, lsp_checkp
         assert re.search(rf"^  {name} +\S+ ± \S+  \(min", result.stdout, re.MULTILINE), name
     usual = rllib(*arguments)
     assert figures(usual.stdout) != figures(result.stdout)
+    # It is played for who asks, and no part of what training has recorded.
+    assert not lsp_checkpoint.with_name("recorded").exists()
     # The learned prior decides; for learning, it would lack a teacher.
     unplanned = rllib(*arguments, "--set", "planner.method=none")
     assert unplanned.exit_code == 0, unplanned.output

@@ -90,6 +90,19 @@ def test_train_then_resume_with_a_raised_stop(rllib, tiny_yaml, tmp_path):
     assert checkpoints == ["checkpoint_000001", "checkpoint_000002"]
 
 
+def test_several_trials_of_one_seed_are_pointed_out(rllib, tiny_yaml):
+    several = ("train", "file", tiny_yaml, "--dry-run", "--num-samples", 3)
+    alike = rllib(*several, "--seed", 1)
+    assert alike.exit_code == 0, alike.output
+    assert "its 3 trials are alike, as `seed` is 1 in all of them" in " ".join(alike.stderr.split())
+    for other in (
+        (),
+        ("--set", "seed={grid_search: [0, 1]}"),
+        ("--seed", 1, "--set", "lr={choice: [1e-3, 1e-4]}"),
+    ):
+        assert "alike" not in rllib(*several, *other).stderr
+
+
 @pytest.mark.parametrize(
     ("stop", "result", "options"),
     [

@@ -150,7 +150,7 @@ def test_what_does_not_fit_can_be_left_out(make_agent, source):
 def test_only_options_of_the_component_itself_have_to_be_the_same(make_agent, source):
     theirs = source(behaviour={"block": "elu"})
     agent = make_agent()
-    with pytest.raises(TransferError, match="The policy of the source .*behaviour.block is elu"):
+    with pytest.raises(TransferError, match=r"The policy of the source .*behaviour\.block is elu"):
         transfer(agent, theirs)
     fates = {row.component: row.fate for row in transfer(agent, theirs, reset=BEHAVIOUR)}
     assert fates["world_model"] == "kept"

@@ -80,6 +80,11 @@ def test_action_repeat_sums_rewards_and_counts_frames() -> None:
     assert type(reward) is float
     assert info["frames"] == 3
     assert once.step(action)[4]["frames"] == 1
+    stacked = wrap(
+        gymnasium.wrappers.FrameStackObservation(thrice, 2), action_repeat=2, flatten=False
+    )
+    stacked.reset(seed=1)
+    assert stacked.step(action)[4]["frames"] == 6
 
 
 def test_truncates_after_all_frames_and_refuses_to_go_on() -> None:
@@ -235,10 +240,15 @@ def test_register_stores_a_creator_that_pickles() -> None:
 def test_seeds_of_all_environments_differ() -> None:
     seeds = {env_seed(5, worker, env) for worker in range(4) for env in range(20)}
     assert len(seeds) == 80
-    assert env_seed(5, 0, 0) == 5
-    assert env_seed(5, 2, 3) == 20_008
+    assert env_seed(0, 2, 3) == 20_003
     with pytest.raises(ValueError, match="env_index"):
         env_seed(5, 0, 10_000)
+
+
+def test_experiments_share_no_seeds() -> None:
+    first = sorted(env_seed(seed, 0, 0) for seed in range(100))
+    apart = np.diff([*first, first[0] + 2**31])
+    assert apart.min() > 300 * 10_000
 
 
 NO_RENDERER = """

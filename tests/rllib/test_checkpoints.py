@@ -42,6 +42,11 @@ def assert_same(actual, expected):
 def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iterations):
     """In the midst of episodes, and where some have just ended, to the last bit."""
     config = tiny(replay_capacity=400).env_runners(num_envs_per_env_runner=2)
+    config.evaluation(
+        evaluation_interval=1,
+        evaluation_duration=1,
+        evaluation_config={"num_envs_per_env_runner": 1},
+    )
     config.reporting(min_sample_timesteps_per_iteration=EPISODE_DECISIONS)
     algorithm = build(config)
     for _ in range(iterations):
@@ -58,6 +63,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iteration
         assert [r["env_runners"].get(key) for r in found] == [
             r["env_runners"].get(key) for r in expected
         ], key
+    evaluated = [[r["evaluation"]["env_runners"]["episode_return_mean"] for r in results]
+                 for results in (found, expected)]  # fmt: skip
+    assert evaluated[0] == evaluated[1]
     windows, others = algorithm.replay.sample(8, 16), restored.replay.sample(8, 16)
     assert_same(others, windows)
     restored.stop()
@@ -99,6 +107,15 @@ def test_results_tell_what_a_checkpoint_costs(build, tiny, tmp_path):
     cost = algorithm.train()["checkpoint"]
     assert cost["megabytes"] == pytest.approx(on_disk / 1e6)
     assert cost["seconds"] > 0
+
+
+def test_a_path_may_be_a_uri(build, tiny, tmp_path):
+    algorithm = build(tiny())
+    path = (tmp_path / "saved").as_uri()
+    assert algorithm.save_to_path(path) == path
+    assert algorithm.train()["checkpoint"]["megabytes"] > 0
+    algorithm.restore_from_path(path)
+    assert algorithm.progress["decisions"] == 0
 
 
 def test_rates_are_those_of_the_configuration_not_of_the_checkpoint(build, tiny, tmp_path):

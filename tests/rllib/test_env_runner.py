@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rllib_lsp import LSPConfig
+from rllib_lsp.envs import env_seed
 from rllib_lsp.envs.resumable import episode_seed
 from rllib_lsp.lsp.env_building import build_env
 from rllib_lsp.lsp.env_runner import LSPEnvRunner
@@ -168,6 +169,36 @@ def test_what_a_task_says_of_an_episode_is_logged():
     assert "frames" not in info
 
 
+class Says(gym.Env):
+    """Ends at once, and says numbers of other types in its first instance than in the next."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    made = 0
+
+    def __init__(self, _=None):
+        self._number, Says.made = Says.made, Says.made + 1
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        score = [0, 0.5][self._number % 2]
+        info = {"score": score, "near": np.float32(score) > 0.1, "name": "x"}
+        return np.zeros(1, np.float32), 0.0, True, False, info
+
+
+def test_numbers_of_every_type_are_logged():
+    config = LSPConfig().environment(Says).training(size="tiny")
+    config.env_runners(num_envs_per_env_runner=2).validate()
+    Says.made = 0
+    runner = LSPEnvRunner(config=config, worker_index=0, num_workers=0)
+    _, metrics = runner.sample_fragment(1, "actions")
+    runner.stop()
+    logged = {key: value.peek() for key, value in metrics["info"].items()}
+    assert logged == {"score": 0.25, "near": 0.5}
+
+
 class Fragile(gym.Env):
     """Observes its step, ends by its task after 5, and raises once when `fails` says so."""
 
@@ -234,7 +265,7 @@ def test_a_failed_environment_is_rebuilt_if_so_configured(monkeypatch):
     monkeypatch.setattr(Fragile, "seeds", [])
     after, _ = runner.sample_fragment(4, "actions")
     # And plays other episodes than it has.
-    assert Fragile.seeds == [runner.config.seed + runner.num_envs]
+    assert Fragile.seeds == [env_seed(runner.config.seed, 0, runner.num_envs)]
     assert after.number > first.number + 1
     np.testing.assert_array_equal(after.rows[OBSERVATION][0, :, 0], [0, 1, 2, 3])
     again, _ = runner.sample_fragment(2, "actions")

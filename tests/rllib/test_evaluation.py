@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from rllib_lsp.lsp.env_runner import EVALUATION_SEED
 
@@ -46,6 +47,13 @@ def test_remote_evaluation_plans_as_it_is_told(build, tiny, parallel):
 def test_evaluation_alone(build, tiny):
     """`evaluate()` on demand, without an interval, in the main process."""
     algorithm = build(tiny().evaluation(evaluation_duration=3, evaluation_duration_unit="episodes"))
+    algorithm.env_runner.sample_fragment(5)
+    noise = algorithm.env_runner._generator.get_state()
     first = algorithm.evaluate()["env_runners"]
     assert first["num_episodes"] == 3
     assert algorithm.progress["decisions"] == 0
+    # The runner that trains goes on with what it was about.
+    assert not algorithm.eval_env_runner.config.explore
+    assert not algorithm.env_runner._needs_initial_reset
+    assert torch.equal(algorithm.env_runner._generator.get_state(), noise)
+    assert algorithm.evaluate()["env_runners"]["num_episodes"] == 3

@@ -14,7 +14,7 @@ import torch
 from ray import tune
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from rllib_lsp import LSP
+from rllib_lsp import LSP, load_agent
 from rllib_lsp.lsp import remote_sampling
 
 HANGS_S = 15.0
@@ -173,6 +173,38 @@ def test_runners_do_not_go_on_behind_a_checkpoint_that_is_restored_beside_them(
     no_episode_comes_twice(folder)
 
 
+def test_what_was_asked_of_a_runner_before_it_was_restarted_is_forgotten(algorithm, folder):
+    """Who notices that it died need not be who asked for samples."""
+    group = algorithm.env_runner_group
+    algorithm._remote.ask({"steps": 1})
+    group.foreach_env_runner(
+        lambda _: os._exit(1), local_env_runner=False, remote_worker_ids=[1], timeout_seconds=60
+    )
+    assert group.healthy_worker_ids() == [2]
+    until = time.monotonic() + 120
+    while group.healthy_worker_ids() != [1, 2]:
+        assert time.monotonic() < until
+        algorithm.restore_env_runners(group)
+    assert not algorithm._remote._asked.get(1)
+    algorithm.train()
+    windows_are_whole(algorithm.replay)
+
+
+def test_who_is_late_has_time_to_hand_in_what_it_did_while_nobody_asked(algorithm):
+    algorithm.train()
+    remote, who = algorithm._remote, {}
+    for stage in ("before", "after"):
+        actors = algorithm.env_runner_group._worker_manager.actors()
+        who[stage] = ray.get(actors[1].ping.remote()), actors[1]._actor_id
+        remote._asked[1] = [time.monotonic() - 2 * HANGS_S]
+        remote._restart_who_hangs()
+    assert remote._late.keys() == {1}
+    assert who["before"] == who["after"]
+    remote._asked[1] = []
+    remote._restart_who_hangs()
+    assert not remote._late
+
+
 class KillsTheLearner(RLlibCallback):
     """Once, after the third iteration."""
 
@@ -212,15 +244,21 @@ def test_a_killed_learner_costs_what_came_after_the_last_checkpoint(ray_session,
     assert history[-1] >= 800
 
 
+def full_disk():
+    """No file may grow beyond this: write() fails, as where no space is left. Gives the limits
+    before."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    return before
+
+
 def test_a_full_disk_spoils_no_checkpoint_and_no_training(build, tiny, tmp_path):
     algorithm = build(tiny())
     algorithm.train()
     path = algorithm.save_to_path(tmp_path / "saved")
     kept = len(algorithm.replay)
     algorithm.train()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # No file may grow beyond this: write() fails, as it does where no space is left.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    before = full_disk()
     try:
         with pytest.raises(OSError, match="File too large"):
             algorithm.save_to_path(path)
@@ -233,6 +271,19 @@ def test_a_full_disk_spoils_no_checkpoint_and_no_training(build, tiny, tmp_path)
     algorithm.train()
     algorithm.save_to_path(path)
     assert np.load(tmp_path / "saved" / "replay" / "reward.npy").shape == (len(algorithm.replay),)
+
+
+def test_a_learner_that_cannot_write_spoils_no_checkpoint(build, tiny, tmp_path):
+    """RLlib would go on without it, and write checkpoints without weights."""
+    algorithm = build(tiny().learners(num_learners=1))
+    path = algorithm.save_to_path(tmp_path / "saved")
+    algorithm.learner_group.foreach_learner(lambda _: full_disk())
+    with pytest.raises(RuntimeError, match="1 of 1 learners failed while a checkpoint was writ"):
+        algorithm.save_to_path(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["saved"]
+    load_agent(tmp_path / "saved/learner_group/learner/rl_module/default_policy")
+    with pytest.raises(RuntimeError, match="learners failed in an update"):
+        algorithm.train()
 
 
 SMALL_STORE = """
