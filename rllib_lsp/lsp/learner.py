@@ -7,7 +7,7 @@ backward pass through one wrapped module; here there is one for each loss, and o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,9 @@ from rllib_lsp.core.parallel import average_gradients, begin_alike, learners
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.rl_module import LOSSES, METRICS
 from rllib_lsp.lsp.threads import learner_threads
+
+if TYPE_CHECKING:
+    from ray.rllib.core.learner.learner_group import LearnerGroup
 
 MAX_SKIPPED_IN_A_ROW = 10
 NORM = "_gradient_norm"
@@ -176,3 +179,17 @@ def fetch(scalars: Mapping[Key, torch.Tensor]) -> dict[Key, float]:
     """Scalars of a device as numbers, in one transfer for all."""
     values = torch.stack([value.float() for value in scalars.values()]).tolist()
     return dict(zip(scalars, values, strict=True))
+
+
+def check_learners(group: LearnerGroup, when: str) -> None:
+    """RLlib goes on without a learner that failed, until it has none: here it ends the run.
+
+    Raises RuntimeError; what came before the last checkpoint is not lost.
+    """
+    lost = 0 if group.is_local else len(group) - group._worker_manager.num_healthy_actors()
+    if lost:
+        raise RuntimeError(
+            f"{lost} of {len(group)} learners failed {when}; the log names the error. The others "
+            f"would learn something else: go on from the last checkpoint (--resume, or "
+            f"max_failures, which does so by itself)."
+        )

@@ -22,6 +22,7 @@ from rllib_lsp.lsp import rollout_state
 from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
 from rllib_lsp.lsp.env_runner import Fragment, LSPEnvRunner
 from rllib_lsp.lsp.hooks import has_connectors
+from rllib_lsp.lsp.learner import check_learners
 from rllib_lsp.lsp.remote_sampling import RemoteSampling
 from rllib_lsp.lsp.replay_config import ReplayConfig
 from rllib_lsp.lsp.threads import warn_if_oversubscribed
@@ -42,6 +43,7 @@ class ReplayAlgorithm(Algorithm):
     """Learns from a replay of rows: acts, stores, and updates as often as its ratio says."""
 
     config: ReplayConfig
+    eval_env_runner_group: EnvRunnerGroup | None
 
     def setup(self, config: ReplayConfig) -> None:
         # Before RLlib's own, which ends with the callback on_algorithm_init.
@@ -163,26 +165,10 @@ class ReplayAlgorithm(Algorithm):
         data = {"batches": batches} if shares > 1 else {"batch": batches[0]}
         timesteps = {NUM_ENV_STEPS_SAMPLED_LIFETIME: self.progress["decisions"]}
         results = self.learner_group.update(**data, timesteps=timesteps)
-        self._check_learners("in an update")
+        check_learners(self.learner_group, "in an update")
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self.progress["updates"] += self._updates_per_round
         self.progress["credit"] -= self._round_cost
-
-    def _check_learners(self, when: str) -> None:
-        """RLlib goes on without a learner that failed, until it has none: here it ends the run.
-
-        Raises RuntimeError; what came before the last checkpoint is not lost.
-        """
-        group = self.learner_group
-        if group.is_local:
-            return
-        lost = len(group) - group._worker_manager.num_healthy_actors()
-        if lost:
-            raise RuntimeError(
-                f"{lost} of {len(group)} learners failed {when}; the log names the error. The "
-                f"others would learn something else: go on from the last checkpoint (--resume, or "
-                f"max_failures, which does so by itself)."
-            )
 
     @property
     def _unearned_updates(self) -> int:
@@ -239,26 +225,12 @@ class ReplayAlgorithm(Algorithm):
         """RLlib's; a runner that was started again knows nothing of the episodes it had."""
         restored = super().restore_env_runners(env_runner_group)
         if restored:
-            self._begin_elsewhere(env_runner_group, restored)
+            rollout_state.begin_elsewhere(
+                env_runner_group, int(self.progress["decisions"]), restored
+            )
         if env_runner_group is self.env_runner_group:
             self._remote.forget(restored)
         return restored
-
-    def _begin_elsewhere(
-        self, group: EnvRunnerGroup | None, workers: list[int] | None = None
-    ) -> None:
-        """Let runners, all or those remote ones, begin with episodes that this run has not had."""
-        decisions = self.progress["decisions"]
-        if not decisions or group is None:
-            return
-        # Nobody waits: what runners are asked for later comes behind it in their queues.
-        group.foreach_env_runner(
-            # What evaluates may be a runner of the user's.
-            lambda runner: isinstance(runner, LSPEnvRunner) and runner.begin_elsewhere(decisions),
-            local_env_runner=workers is None,
-            remote_worker_ids=workers,
-            timeout_seconds=0.0,
-        )
 
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         components = super().get_checkpointable_components()
@@ -287,13 +259,19 @@ class ReplayAlgorithm(Algorithm):
             self.progress = dict(state[PROGRESS])
         # What runners go on with does not follow the last row of a checkpoint.
         self._next_fragment = {}
-        self._begin_elsewhere(self.env_runner_group)
-        self._begin_elsewhere(self.eval_env_runner_group)
+        for group in (self.env_runner_group, self.eval_env_runner_group):
+            if group is not None:
+                rollout_state.begin_elsewhere(group, int(self.progress["decisions"]))
         if EVALUATION in state and isinstance(self.eval_env_runner, LSPEnvRunner):
             rollout_state.resume_starts(self.eval_env_runner, state[EVALUATION])
         if ROLLOUT in state and self.config.num_env_runners == 0:
             rollout_state.resume(self.env_runner, state[ROLLOUT])
             self._next_fragment = dict(state[NEXT_FRAGMENT])
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """RLlib's, which overlooks a learner that could not read what it had learned."""
+        super().restore_from_path(path, *args, **kwargs)
+        check_learners(self.learner_group, "while a checkpoint was restored")
 
     def save_to_path(self, path: Any = None, *, filesystem: Any = None, **kwargs: Any) -> str:
         """RLlib's, but a stop in the midst of it leaves no part of a checkpoint at `path`.
@@ -310,7 +288,7 @@ class ReplayAlgorithm(Algorithm):
         with whole_or_nothing(path, filesystem) as target:
             saved = super().save_to_path(target, filesystem=filesystem, **kwargs)
             # RLlib overlooks a learner that could not write what it has learned.
-            self._check_learners("while a checkpoint was written")
+            check_learners(self.learner_group, "while a checkpoint was written")
             size = size_of(saved, filesystem)
         cost = {"megabytes": size / 1e6, "seconds": time.perf_counter() - start}
         self.metrics.log_dict(cost, key="checkpoint", window=1)

@@ -11,6 +11,9 @@ import numpy as np
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, named
 
 if TYPE_CHECKING:
+    from ray.rllib.env.env_runner import EnvRunner
+    from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
     from rllib_lsp.lsp.env_runner import LSPEnvRunner
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,27 @@ def _generators(runner: LSPEnvRunner) -> dict[str, Any]:
         "generator": runner._generator.get_state(),
         "random": runner._random.bit_generator.state,
     }
+
+
+def begin_elsewhere(
+    group: EnvRunnerGroup, decisions: int, workers: list[int] | None = None
+) -> None:
+    """Let runners, all or those remote ones, begin with episodes that a run has not had which
+    goes on after so many `decisions`."""
+    if not decisions:
+        return
+
+    def begin(runner: EnvRunner) -> None:
+        if hasattr(runner, "begin_elsewhere"):  # what evaluates may be the user's
+            runner.begin_elsewhere(decisions)
+
+    # Nobody waits: what runners are asked for later comes behind it in their queues.
+    group.foreach_env_runner(
+        begin,
+        local_env_runner=workers is None,
+        remote_worker_ids=workers,
+        timeout_seconds=0.0,
+    )
 
 
 def capture_starts(runner: LSPEnvRunner) -> dict[str, Any]:
