@@ -189,11 +189,11 @@ class UnitNormal:
 class TwoHot:
     """Categorical over bins that are evenly spaced in symlog space, for rewards and values.
 
-    A scalar target is spread over its two neighbouring bins, so that its mean is itself, and the
-    mean is Σ p·symexp(b) (DreamerV3). symexp(Σ p·b), as in TD-MPC2, is not the expectation where
-    more than one outcome is possible: a return of 156 with a chance of 1 in 10 would be told as
-    0.7, and with it what leads there. Bins reach less far than DreamerV3's 5e8: at the ends they
-    multiply every error in p, and gradients *through* the mean, which the dynamics actor needs.
+    A scalar target is spread over its two neighbouring bins, and what is told is symexp(Σ p·b),
+    as in TD-MPC2. Where more than one outcome is possible that is less than the expectation: of
+    156 with a chance of 1 in 10 it tells 0.7. Σ p·symexp(b), as in DreamerV3, was not found to
+    learn better (docs/results.md); its bins reach to 5e8, which multiplies every error in p, and
+    gradients *through* the mean, which the dynamics actor needs.
     """
 
     LIMIT = 10.0
@@ -202,20 +202,16 @@ class TwoHot:
         self.bins = self.size = bins
         self._step = 2.0 * self.LIMIT / (bins - 1)
 
-    def _values(self, like: Tensor) -> Tensor:
-        """What each bin stands for, (bins,)."""
-        return symexp(
-            torch.linspace(-self.LIMIT, self.LIMIT, self.bins, device=like.device, dtype=like.dtype)
+    def _centres(self, like: Tensor) -> Tensor:
+        return torch.linspace(
+            -self.LIMIT, self.LIMIT, self.bins, device=like.device, dtype=like.dtype
         )
 
     def mean(self, logits: Tensor) -> Tensor:
         """(..., bins) → (...)."""
         # In bfloat16 a mean of bins would come out a percent off.
         with torch.autocast(logits.device.type, enabled=False):
-            probabilities = torch.softmax(logits, -1)
-            # Bins of either sign are added up alike, so that an untrained mean is exactly 0.
-            odd = 0.5 * (probabilities - probabilities.flip(-1))
-            return odd @ self._values(logits)
+            return symexp(torch.softmax(logits, -1) @ self._centres(logits))
 
     def log_prob(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the two-hot target, in nats: (..., bins), (...) → (...), or
@@ -223,11 +219,10 @@ class TwoHot:
         if target.dim() < logits.dim():
             return self.log_prob(logits, target.unsqueeze(-1)).squeeze(-1)
         position = (symlog(target).clamp(-self.LIMIT, self.LIMIT) + self.LIMIT) / self._step
+        low = position.floor().clamp(max=self.bins - 2)
+        share = position - low
         # Of NaN the share is NaN, and so the answer; as an index it would end the program.
-        index = position.floor().clamp(max=self.bins - 2).nan_to_num().long()
-        values = self._values(logits)
-        low, high = values[index], values[index + 1]
-        share = ((target - low) / (high - low)).clamp(0.0, 1.0)
+        index = low.nan_to_num().long()
         # One gather for all, as each costs a pass over the logits backwards.
         neighbours = torch.log_softmax(logits, -1).gather(-1, torch.cat([index, index + 1], -1))
         low_p, high_p = neighbours.chunk(2, -1)

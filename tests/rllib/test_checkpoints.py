@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rllib_lsp import LSP, load_agent
-from rllib_lsp.core.saved_agent import FORMAT_VERSION, CheckpointError
+from rllib_lsp.core.saved_agent import CheckpointError
 from tests.rllib.conftest import EPISODE_DECISIONS
 
 
@@ -199,7 +199,7 @@ def test_weights_are_read_as_weights_and_nothing_else(tmp_path, monkeypatch, con
     (tmp_path / "agent.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"agent\.pt cannot be read.*another checkpoint"):
         load_agent(tmp_path)
-    torch.save({"version": FORMAT_VERSION, "weights": Code()}, tmp_path / "agent.pt")
+    torch.save({"version": 2, "weights": Code()}, tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match="other things than weights"):
         load_agent(tmp_path)
     assert not (tmp_path / "executed").exists()
