@@ -35,8 +35,6 @@ IGNORED = {
     "grad_clip_by": "gradients are clipped to a norm, grad_clip, in each parameter group",
     "clip_rewards": "clip in a wrapper of the environment",
     "normalize_actions": "actions are always scaled from [-1, 1] to the environment's bounds",
-    "clip_actions": "actions always stay within the environment's bounds",
-    "log_gradients": "the norms of gradients are always logged",
     "_torch_grad_scaler_class": "bfloat16, see precision, needs no scaler",
     "_torch_lr_scheduler_classes": "give lr as a schedule: [[0, 1e-3], [100000, 1e-4]]",
     "observation_filter": "normalise in a wrapper of the environment, or by a connector",

@@ -78,6 +78,10 @@ BAD = {
         ["train_batch_size_per_learner = 256 would do nothing", "batch_size windows"],
     ),
     "clip by": (training(grad_clip_by="value"), ["grad_clip_by = 'value'", "to a norm"]),
+    "actions as they are": (
+        lambda config: config.environment(normalize_actions=False),
+        ["normalize_actions = False would do nothing", "always scaled"],
+    ),
     "filter": (
         lambda config: config.env_runners(observation_filter="MeanStdFilter"),
         ["observation_filter = 'MeanStdFilter'", "connector"],
