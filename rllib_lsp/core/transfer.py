@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -99,15 +98,13 @@ def _check_fit(
 
 
 MEANING = {
-    "world_model": tuple(
-        f"world_model.{option}" for option in ("latent", "stochastic", "classes", "symlog", "block")
-    ),
-    "reward": ("world_model.scalar", "world_model.bins", "world_model.block"),
-    "value": ("world_model.scalar", "world_model.bins"),
-    "policy": ("behaviour.policy", "behaviour.block"),
-    "skill_predictor": ("skills.predictor_features", "skills.dim"),
+    "world_model": ("world_model", ("latent", "stochastic", "classes", "symlog", "block")),
+    "reward": ("world_model", ("scalar", "bins", "block")),
+    "value": ("world_model", ("scalar", "bins")),
+    "policy": ("behaviour", ("policy", "block")),
+    "skill_predictor": ("skills", ("predictor_features", "dim")),
 }
-"""Options that give weights of the same shape another meaning."""
+"""Part of the settings, and options in it, that give weights of the same shape another meaning."""
 
 
 def _check_meaning(name: str, source: Mapping[str, Any], models: Models) -> None:
@@ -115,10 +112,11 @@ def _check_meaning(name: str, source: Mapping[str, Any], models: Models) -> None
         spec = models.world_model.encoder.spec
         _same(name, "observation", source["observation"], spec)
         _same(name, "action", tuple(source["action"]), tuple(models.action_spec))
-    here = dataclasses.asdict(models.settings)
-    for path in MEANING.get(name, ()):
-        part, option = path.split(".")
-        _same(name, path, source["settings"][part][option], here[part][option])
+    if name in MEANING:
+        part, options = MEANING[name]
+        theirs, mine = source["settings"][part], getattr(models.settings, part)
+        for option in options:
+            _same(name, f"{part}.{option}", theirs[option], getattr(mine, option))
 
 
 def _same(name: str, what: str, theirs: Any, mine: Any) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rllib_lsp.lsp.env_runner import LSPEnvRunner
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX, named
 
 if TYPE_CHECKING:
     from ray.rllib.env.env_runner import EnvRunner
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
-
-    from rllib_lsp.lsp.env_runner import LSPEnvRunner
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def begin_elsewhere(
         return
 
     def begin(runner: EnvRunner) -> None:
-        if hasattr(runner, "begin_elsewhere"):  # what evaluates may be the user's
+        if isinstance(runner, LSPEnvRunner):  # what evaluates may be the user's
             runner.begin_elsewhere(decisions)
 
     # Nobody waits: what runners are asked for later comes behind it in their queues.
