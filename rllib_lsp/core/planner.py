@@ -100,22 +100,20 @@ def _candidates(
     if "mean" in settings.include:
         included.append(centre)
     if "current" in settings.include:
-        included.append(_starting_with(proposals.current[:, None], centre))
+        held = centre.clone()
+        held[:, 0, 0] = proposals.current
+        included.append(held)
     if "prior" in settings.include:
         wide = zeros.expand(-1, quarter, -1, -1)
         included.append(sample_normal(wide, torch.ones_like(wide), generator))
-    if "learned" in settings.include and proposals.learned is not None:
-        first_mean, first_std = (p[:, None].expand(-1, quarter, -1) for p in proposals.learned)
-        first = sample_normal(first_mean, first_std, generator)
-        included.append(_starting_with(first, centre.expand(-1, quarter, -1, -1)))
     count = settings.candidates - sum(part.shape[1] for part in included)
     drawn = sample_normal(
         centre.expand(-1, count, -1, -1), std.unsqueeze(1).expand(-1, count, -1, -1), generator
     )
+    if "learned" in settings.include and proposals.learned is not None:
+        # What follows is drawn from the plan: were it the plan's mean, for every one of them, a
+        # good prior's would be the elites, and the later skills be left as they are.
+        first_mean, first_std = (p[:, None].expand(-1, quarter, -1) for p in proposals.learned)
+        drawn[:, :quarter, 0] = sample_normal(first_mean, first_std, generator)
     candidates = torch.cat([*included, drawn], 1)
     return candidates.clamp(-settings.clip, settings.clip) if settings.clip else candidates
-
-
-def _starting_with(first: Tensor, rest: Tensor) -> Tensor:
-    """Skills (N, G, Z) followed by those of `rest` (N, G, S, Z) from its second on."""
-    return torch.cat([first.unsqueeze(2), rest[:, :, 1:]], 2)

@@ -100,8 +100,26 @@ def test_what_is_included_stands_among_the_candidates():
     assert torch.equal(firsts[0], torch.full((2,), 0.5))
     assert torch.equal(firsts[1], torch.full((2,), 7.0))
     assert ((firsts + 9.0).abs().max(1).values < 0.01).sum() == 2
-    # The held and the learned skill are followed by what the plan had in mind.
+    # The held skill is followed by what the plan had in mind, a learned one by draws around it.
     assert torch.equal(candidates[0, 1, 1], torch.full((2,), 0.5))
+    following = candidates[0, (firsts[:, 0] + 9.0).abs() < 0.01, 1]
+    assert not torch.equal(following[0], following[1])
+
+
+@pytest.mark.parametrize("size", [2, 8])
+def test_a_learned_prior_that_is_right_does_not_keep_the_next_skill_from_being_searched(size):
+    """With the prior's skill every later one is as far from the best as without a prior."""
+    settings, noise = dataclasses.replace(SETTINGS, iterations=3), torch.Generator()
+    target = torch.randn(256, 2, size, generator=noise.manual_seed(0))
+    start, good = torch.zeros_like(target), (target[:, 0], torch.full((256, size), 0.1))
+    error, deviation = [], []
+    for learned in (None, good):
+        plan = search(quadratic(target), start, settings, noise.manual_seed(1), learned)
+        error.append((plan.mean - target).square().mean((0, 2)).sqrt())
+        deviation.append(plan.std.mean((0, 2)))
+    assert error[1][0] < error[0][0]
+    assert error[1][1] < 1.1 * error[0][1], error
+    assert deviation[1][1] > 0.5 * deviation[0][1], deviation
 
 
 def test_elites_are_kept_or_not():
