@@ -51,7 +51,10 @@ OF_RLLIB = {
 }
 """Options of RLlib's own `training` that stand among ours."""
 
-PRESET = "`modern` or `paper`: sets options to what the columns of this page say, and yours win."
+PRESET = (
+    "`modern` or `paper`: sets options to what the columns of this page say, and yours win. In "
+    "Python `LSPConfig().preset(name)`."
+)
 
 Row = tuple[str, ...]
 

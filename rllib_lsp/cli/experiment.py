@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rllib_lsp.cli import search_space
 from rllib_lsp.cli.algorithm import find_algorithm
 from rllib_lsp.cli.algorithm_config import check_config, translate_old_names
+from rllib_lsp.cli.checkpoint import find_checkpoint
 from rllib_lsp.cli.document import Document
 from rllib_lsp.cli.environment import check_env
 from rllib_lsp.cli.messages import InputError, did_you_mean
@@ -203,12 +204,12 @@ def _storage(document: Document, name: Any, spec: dict[str, Any]) -> str:
 
 def _restore(document: Document, name: Any, spec: dict[str, Any]) -> str | None:
     given = spec.get("restore")
-    if given is not None and not Path(str(given)).expanduser().is_dir():
-        raise InputError(
-            f"{document.where(name, 'restore')}: `restore: {given}`: there is no such checkpoint "
-            "directory. Give the path of a `checkpoint_00000N` directory."
-        )
-    return given
+    if given is None:
+        return None
+    try:
+        return str(find_checkpoint(Path(str(given)).expanduser().absolute()))
+    except InputError as error:
+        raise InputError(f"{document.where(name, 'restore')}: `restore`: {error}") from None
 
 
 def _mapping(document: Document, name: Any, spec: dict[str, Any], key: str) -> dict[str, Any]:

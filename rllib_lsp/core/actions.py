@@ -5,6 +5,7 @@ Inside the agent every action is a float vector: a Box in [-1, 1], or a one-hot 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -109,7 +110,7 @@ class TanhNormal:
         self.parameter_size = 2 * size
         self._noise = settings.action_noise
         # softplus of it is the initial deviation.
-        self._raw_initial_std = float(torch.tensor(self.INITIAL_STD).expm1().log())
+        self._raw_initial_std = math.log(math.expm1(self.INITIAL_STD))
 
     def moments(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation before the tanh, each (..., A)."""

@@ -19,6 +19,7 @@ from rllib_lsp.core.models import Models
 from rllib_lsp.core.planner import Plan, Proposals, finite, plan_skills
 from rllib_lsp.core.policy import Policy
 from rllib_lsp.core.rssm import State
+from rllib_lsp.core.settings import SettingsError
 from rllib_lsp.core.skills import draw_durations, tell, tell_schedule
 
 Carry = dict[str, Tensor]
@@ -274,6 +275,12 @@ class Agent(Models):
         if self.reward_fn is not None:
             decoded = self.world_model.decoder.decode(trajectory.reached)
             given = self.reward_fn(decoded, trajectory.reached, trajectory.actions)
+            if not isinstance(given, Tensor) or given.shape != reward.shape:
+                found = tuple(given.shape) if isinstance(given, Tensor) else repr(given)
+                raise SettingsError(
+                    f"planner.reward_fn returned {found}: it has to return a tensor of the reward "
+                    f"of every imagined step, {tuple(reward.shape)} here."
+                )
             # In a λ-return infinities would become NaN, of which the planner knows no sign.
             reward = reward + finite(given)
         if self.ensemble is not None and planner.disagreement:

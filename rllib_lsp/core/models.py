@@ -162,14 +162,17 @@ def parse_view(
 def resolve_reward_fn(given: Any) -> RewardFunction | None:
     """A reward function, or the one at a path `package.module:name`.
 
-    Raises SettingsError when the path leads nowhere.
+    Raises SettingsError when the path leads nowhere, or to something that is no function.
     """
     if given is None or callable(given):
         return given
     module, _, name = given.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise SettingsError(
             f"planner.reward_fn = {given!r} cannot be imported: {error}."
         ) from error
+    if not callable(found):
+        raise SettingsError(f"planner.reward_fn = {given!r} is {found!r}, and no function.")
+    return found

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from rllib_lsp.core.settings import PARTS, Settings, SettingsError
 
@@ -80,9 +83,12 @@ def nearest(name: str, valid: list[str]) -> str:
 
 
 def _checked(part: str, name: str, value: Any, expected: Any) -> Any:
-    """`value` as `expected`: an int is welcome as a float, one value as a tuple, nothing else."""
+    """`value` as `expected`: an int is welcome as a float, one value as a tuple, a number of
+    numpy's as Python's, nothing else."""
     if expected is Any:
         return value
+    if isinstance(value, np.generic):
+        value = value.item()
     if get_origin(expected) is tuple:
         several = value if isinstance(value, list | tuple) else [value]
         return tuple(_checked(part, name, one, get_args(expected)[0]) for one in several)
@@ -93,8 +99,9 @@ def _checked(part: str, name: str, value: Any, expected: Any) -> Any:
             f"{part}.{name} = {value!r} is of type {type(value).__name__}, "
             f"it has to be of type {expected.__name__}."
         )
-    if expected is float and value != value:
-        raise SettingsError(f"{part}.{name} is NaN, write a number.")
+    if expected is float and not math.isfinite(value):
+        found = "NaN" if value != value else "infinite"
+        raise SettingsError(f"{part}.{name} is {found}, write a number.")
     return value
 
 
@@ -121,7 +128,7 @@ def build_settings(
     Raises SettingsError naming the first value that cannot be used.
     """
     for name, value, known in (("preset", preset, PRESETS), ("size", size, SIZES)):
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise SettingsError(
                 f"{name} = {value!r} is unknown: {nearest(str(value), list(known))}"
             )

@@ -44,14 +44,14 @@ def save_agent(agent: Agent | HIROAgent, stream: IO[bytes]) -> None:
     )
 
 
-def read_agent(path: str | Path, device: str = "cpu") -> dict[str, Any]:
+def read_agent(path: str | Path) -> dict[str, Any]:
     """What `save_agent` wrote, from an `agent.pt` or the checkpoint directory that holds one.
 
     Raises CheckpointError when there is no agent, or one of another format.
     """
     file = find_agent(Path(path).expanduser())
     try:
-        content = torch.load(file, map_location=device, weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file fails in many ways, one that holds code in another
         raise CheckpointError(
             f"{file} cannot be read as an agent ({type(error).__name__}): it is damaged, or holds "
@@ -80,7 +80,7 @@ def load_agent(
     Raises CheckpointError when there is no agent, or one of another format; SettingsError for
     an option that cannot be used.
     """
-    content = read_agent(path, device)
+    content = read_agent(path)
     agent = build_agent(content, planner)
     agent.load_state_dict(content["weights"])
     return SavedAgent(agent.to(device).eval(), seed)
@@ -146,6 +146,7 @@ class SavedAgent:
 
         A Box's action (A,) lies in [-1, 1], float32; a discrete one is an int64 scalar array.
         The environment has to be wrapped as in training: `rllib_lsp.make_env(id, ...)`.
+        Raises ValueError for NaN and infinity, of which the model's state would not recover.
         """
         self._carry, action, _ = self.agent.act(
             self._carry,
@@ -159,9 +160,19 @@ class SavedAgent:
 
 
 def batch_of_one(observation: Any, device: torch.device | None = None) -> dict[str, torch.Tensor]:
-    """One observation (D,), or dict of such, as an agent takes it: {key: (1, *shape)}."""
+    """One observation (D,), or dict of such, as an agent takes it: {key: (1, *shape)}.
+
+    Raises ValueError for a number that is not finite.
+    """
     parts = observation if isinstance(observation, Mapping) else {SINGLE_KEY: observation}
-    return {key: _tensor(np.asarray(part), device)[None] for key, part in parts.items()}
+    arrays = {key: np.asarray(part) for key, part in parts.items()}
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"observation {key!r} = {array} holds NaN or infinity: check where it comes from. "
+                f"The agent has not seen it and goes on from the one before."
+            )
+    return {key: _tensor(array, device)[None] for key, array in arrays.items()}
 
 
 def _tensor(part: np.ndarray, device: torch.device | None) -> torch.Tensor:

@@ -294,7 +294,7 @@ class Settings:
             f"no skill of {longest} decisions ends within {horizon} imagined ones, so the "
             f"predictor would never see one; raise behaviour.horizon or lower skills.duration"
         )
-        seen = horizon >= longest or not self.has_predictor
+        seen = horizon >= longest or not self.has_skills
         check("behaviour", "horizon", horizon, seen, reason)
         without_skills = self.skills.dim == 0 and not self.plans_actions
         reason = "without skills there is nothing to plan; set planner.method to none"
@@ -323,11 +323,6 @@ class Settings:
         return self.skills.dim > 0 and not self.plans_actions
 
     @property
-    def has_predictor(self) -> bool:
-        """Whether a skill predictor is trained, with or without weight in the policy's loss."""
-        return self.has_skills
-
-    @property
     def groups(self) -> tuple[str, ...]:
         """Names of the agent's parts that have a loss and an optimizer of their own."""
         present = {
@@ -335,8 +330,8 @@ class Settings:
             "ensemble": self.world_model.ensemble > 0,
             "policy": not self.plans_actions,
             "value": not self.plans_actions,
-            "skill_predictor": self.has_predictor,
-            "skill_value": self.has_predictor and self.skills.mi == "reward",
+            "skill_predictor": self.has_skills,
+            "skill_value": self.has_skills and self.skills.mi == "reward",
             "skill_prior": self.has_skills and self.skills.learn_prior,
         }
         return tuple(name for name, exists in present.items() if exists)

@@ -11,13 +11,16 @@ from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
 
-from rllib_lsp.core.hiro.agent import check_fit
+from rllib_lsp.core.hiro.agent import HIROAgent, check_fit
 from rllib_lsp.core.hiro.settings import GROUPS, PARTS, HIROSettings, build_hiro_settings
 from rllib_lsp.lsp.replay_config import ReplayConfig
 from rllib_lsp.lsp.validation import check_numbers, check_spaces
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
+
+    from rllib_lsp.core.actions import ActionSpec
+    from rllib_lsp.core.encoder import ObservationSpec
 
 PLAIN = (
     "levels", "training_ratio", "batch_size", "updates_per_round", "learning_starts",
@@ -120,6 +123,9 @@ class HIROConfig(ReplayConfig):
         from rllib_lsp.hiro.env_runner import HIROEnvRunner
 
         return HIROEnvRunner
+
+    def make_agent(self, observation: ObservationSpec, action: ActionSpec) -> HIROAgent:
+        return HIROAgent(observation, action, self.settings())
 
     def validate_own(self) -> None:
         check_numbers(self, {"updates_per_round": 1}, GROUPS)

@@ -12,6 +12,7 @@ from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
 
+from rllib_lsp.core.agent import Agent
 from rllib_lsp.core.presets import PRESETS, build_settings, nearest
 from rllib_lsp.core.settings import PARTS, Settings
 from rllib_lsp.lsp.pipelines import prepare_recorded
@@ -21,6 +22,9 @@ from rllib_lsp.lsp.validation import validate
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm import Algorithm
+
+    from rllib_lsp.core.actions import ActionSpec
+    from rllib_lsp.core.encoder import ObservationSpec
 
 TRAINING_PRESETS: dict[str, dict[str, Any]] = {
     "modern": {
@@ -101,12 +105,9 @@ class LSPConfig(ReplayConfig):
             reset: components to begin anew, though they are usually taken over.
             freeze: components that are not trained any more.
         """
-        given = {"keep": list(keep), "reset": list(reset), "freeze": list(freeze)}
-        self.transfer_options = {
-            **self.transfer_options,
-            "checkpoint": checkpoint,
-            **{key: names for key, names in given.items() if names},
-        }
+        given = {"keep": keep, "reset": reset, "freeze": freeze}
+        named = {key: names for key, names in given.items() if names}
+        self._merge_transfer({"checkpoint": checkpoint, **named})
         return self
 
     def training(
@@ -172,7 +173,12 @@ class LSPConfig(ReplayConfig):
         allowed = ("checkpoint", "keep", "reset", "freeze")
         if not isinstance(options, Mapping) or not set(options) <= set(allowed):
             raise ValueError(f"transfer = {options!r} has to be a dict of {', '.join(allowed)}.")
-        self.transfer_options = {**self.transfer_options, **options}
+        merged = {**self.transfer_options, **options}
+        for key in allowed[1:]:
+            if key in merged:  # one name, as YAML has it, is no list of letters
+                names = merged[key]
+                merged[key] = [names] if isinstance(names, str) else list(names or ())
+        self.transfer_options = merged
 
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> LSPConfig:
         """RLlib's, but a `preset` comes first, and see `ReplayConfig`."""
@@ -192,9 +198,11 @@ class LSPConfig(ReplayConfig):
 
     def describe(self) -> str:
         """Every option as it is resolved, as YAML."""
-        options = {key: getattr(self, key) for key in TRAINING_PRESETS["modern"]}
-        options |= {"replay_capacity": self.replay_capacity, "gamma": self.gamma}
-        parts = {"preset": self.preset_name, "size": self.size, **options}
+        names = ("size", "precision", *TRAINING_PRESETS["modern"], "replay_capacity",
+                 "store_replay_in_checkpoints", "gamma")  # fmt: skip
+        parts = {"preset": self.preset_name, **{name: getattr(self, name) for name in names}}
+        if self.is_offline:
+            parts |= {"offline_updates": self.offline_updates, "offline_only": self.offline_only}
         if self.transfer_options:
             parts["transfer"] = self.transfer_options
         groups = dataclasses.asdict(self.settings())
@@ -242,6 +250,9 @@ class LSPConfig(ReplayConfig):
         from rllib_lsp.lsp.env_runner import LSPEnvRunner
 
         return LSPEnvRunner
+
+    def make_agent(self, observation: ObservationSpec, action: ActionSpec) -> Agent:
+        return Agent(observation, action, self.settings())
 
     def prepare(self) -> None:
         super().prepare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllib_lsp.lsp.hooks import has_connectors
@@ -40,6 +41,8 @@ def _connectors(config: ReplayConfig) -> None:
 
 
 def _recording(config: ReplayConfig) -> None:
+    if isinstance(config.output, Path):
+        config.output = str(config.output)
     if not config.output:
         return
     if not isinstance(config.output, str) or "://" in config.output or config.output_filesystem:
@@ -58,6 +61,14 @@ def _recording(config: ReplayConfig) -> None:
 
 def prepare_recorded(config: LSPConfig) -> None:
     """Set those of RLlib's options that follow from recorded episodes. Raises ValueError."""
+    if isinstance(config.input_, Path):
+        config.input_ = str(config.input_)
+    updates = config.dataset_num_iters_per_learner
+    if updates is not None and (type(updates) is not int or updates < 1):
+        raise ValueError(
+            f"dataset_num_iters_per_learner = {updates!r} has to be an integer of at least 1, or "
+            f"None for an epoch."
+        )
     if not config.is_offline:
         if config.input_ != "sampler":
             raise ValueError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
 from ray.util.debug import log_once
@@ -13,7 +14,18 @@ from ray.util.debug import log_once
 from rllib_lsp.envs import register
 from rllib_lsp.lsp.pipelines import prepare_acting
 from rllib_lsp.lsp.threads import AUTO, cpus_of_main_process
-from rllib_lsp.lsp.validation import check_env_runner, refuse_ignored, refuse_unsupported
+from rllib_lsp.lsp.validation import (
+    check_env_runner,
+    check_evaluation,
+    refuse_ignored,
+    refuse_unsupported,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rllib_lsp.core.actions import ActionSpec
+    from rllib_lsp.core.encoder import ObservationSpec
 
 SPECIAL_KEYS = {
     "callbacks", "create_env_on_driver", "custom_eval_function", "framework", "input",
@@ -119,6 +131,13 @@ class ReplayConfig(AlgorithmConfig):
         for name in self.OPTION_GROUPS:
             if name in rest:
                 self._merge_group(name, rest.pop(name))
+        allowed = {
+            "env_config": Mapping,  # YAML's is None where nothing stands below it
+            "evaluation_config": Mapping | AlgorithmConfig | None,
+        }
+        for key, kind in allowed.items():
+            if key in rest and not isinstance(rest[key], kind):
+                raise ValueError(f"{key} = {rest[key]!r} has to be a dict of options.")
         for key in rest:
             # Tune adds keys of its own, in double underscores.
             if key not in SPECIAL_KEYS and not key.startswith("__") and key not in vars(self):
@@ -139,6 +158,9 @@ class ReplayConfig(AlgorithmConfig):
 
     def validate(self) -> None:
         """Check every option, and the environment's spaces, before any actor starts."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, np.generic):  # as grids give them; neither RLlib nor we mean it
+                setattr(self, name, value.item())
         if isinstance(self.env, str):
             register(self.env)
         if self.env_runner_cls is None:
@@ -152,8 +174,13 @@ class ReplayConfig(AlgorithmConfig):
             self.prepare()
             super().validate()
             self.validate_own()
+            check_evaluation(self)
         except ValueError as error:
             self._value_error(str(error))
+
+    def make_agent(self, observation: ObservationSpec, action: ActionSpec) -> nn.Module:
+        """The networks of these options for an environment, with new weights."""
+        raise NotImplementedError
 
     def prepare(self) -> None:
         """Set those of RLlib's options that follow from others. Raises ValueError."""

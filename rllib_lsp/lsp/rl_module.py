@@ -119,7 +119,7 @@ class LSPTorchRLModule(ActingRLModule):
         doubts = any(planner.get("disagreement") for planner in planners)
         idle = {
             "return_scale": agent.return_scale is not None,
-            "skill_predictor": settings.has_predictor,
+            "skill_predictor": settings.has_skills,
             "skill_value": "skill_value" in settings.groups,
             "value.slow_network": agent.value is not None,
             "world_model.decoder": not wants_decoder,

@@ -84,14 +84,15 @@ def _image_fault(space: gym.spaces.Box) -> str | None:
 
 
 def action_spec(space: gym.Space) -> ActionSpec:
-    """Of a bounded 1-D Box or a Discrete space. Raises SpaceError for any other."""
+    """Of a bounded 1-D Box of floats or a Discrete space. Raises SpaceError for any other."""
     if isinstance(space, gym.spaces.Discrete) and space.start == 0:
         return ActionSpec(int(space.n), discrete=True)
-    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+    one_dimension = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
+    if not one_dimension or 0 in space.shape or not np.issubdtype(space.dtype, np.floating):
         raise SpaceError(
-            f"Action space {space} is not supported: LSP's policy acts in a bounded 1-D Box or "
-            f"in Discrete(n). Wrap the environment so that its actions are one of these, e.g. "
-            f"with gymnasium.wrappers.TransformAction."
+            f"Action space {space} is not supported: LSP's policy acts in a bounded 1-D Box of "
+            f"floats or in Discrete(n). Wrap the environment so that its actions are one of "
+            f"these, e.g. with gymnasium.wrappers.TransformAction."
         )
     if not np.isfinite([space.low, space.high]).all():
         raise SpaceError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gymnasium as gym
+import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, TorchCompileWhatToCompile
 from ray.rllib.env.env_context import EnvContext
 
@@ -41,8 +44,8 @@ IGNORED = {
 }
 """Options of RLlib that this package has no use for, and what to do instead."""
 PRECISIONS = ("float32", "bfloat16")
-_CHECKED: set[str] = set()
-"""Environments, with the settings that have to fit them."""
+_SPECS: dict[str, tuple[ObservationSpec, ActionSpec]] = {}
+"""Of every environment that was built to see them."""
 
 
 def validate(config: LSPConfig) -> None:
@@ -100,25 +103,31 @@ def check_numbers(config: ReplayConfig, own: Mapping[str, int], groups: tuple[st
     at_least = {
         "batch_size": 1, "learning_starts": 0, "replay_capacity": 2,
         "rollout_fragment_length": 1, "pretrain_updates": 0,
-        "max_requests_in_flight_per_env_runner": 1, **own,
+        "max_requests_in_flight_per_env_runner": 1, "num_env_runners": 0, "num_learners": 0, **own,
     }  # fmt: skip
     for name, bound in at_least.items():
         value = getattr(config, name)
         if type(value) is not int or value < bound:
             raise ValueError(f"{name} = {value!r} has to be an integer of at least {bound}.")
+    if type(config.seed) not in (int, type(None)):
+        raise ValueError(f"seed = {config.seed!r} has to be an integer, or None for a random one.")
     rates = {f"learning_rates.{key}": value for key, value in config.learning_rates.items()}
-    positive = {"training_ratio": config.training_ratio, "adam_epsilon": config.adam_epsilon}
+    positive = {name: getattr(config, name) for name in ("training_ratio", "adam_epsilon")}
     if not isinstance(config.lr, list | tuple):  # a schedule, which RLlib checks
         positive["lr"] = config.lr
     if config.grad_clip is not None:
         positive["grad_clip"] = config.grad_clip
     for name, value in (positive | rates).items():
-        if not isinstance(value, int | float) or not value > 0:
+        if not _is_number(value) or not 0 < value < math.inf:
             hint = ", or None for no bound" if name == "grad_clip" else ""
             raise ValueError(f"{name} = {value!r} has to be a number above 0{hint}.")
     for key in config.learning_rates:
         if key not in groups:
             raise ValueError(f"learning_rates.{key} is unknown: valid are {', '.join(groups)}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _windows(config: LSPConfig, settings: Settings) -> None:
@@ -145,6 +154,10 @@ def _windows(config: LSPConfig, settings: Settings) -> None:
 
 def refuse_unsupported(config: ReplayConfig) -> None:
     """Say so where RLlib offers what is not here yet, rather than ignore it."""
+    if not (config.enable_rl_module_and_learner and config.enable_env_runner_and_connector_v2):
+        raise ValueError("api_stack(False, False): LSP is written for the new API stack only.")
+    if not _is_number(config.gamma):
+        raise ValueError(f"gamma = {config.gamma!r} has to be a number.")
     if config.framework_str != "torch":
         raise ValueError(f"framework = {config.framework_str!r}: LSP is written in torch.")
     if config.is_multi_agent:
@@ -181,12 +194,50 @@ def check_env_runner(config: ReplayConfig) -> None:
 
 
 def check_spaces(config: ReplayConfig, settings: S, fits: Fits[S]) -> None:
-    """Build the environment once, to see whether it can be learned from. Raises ValueError."""
+    """Whether the environment can be learned from, with these settings. Raises ValueError."""
+    fits(*_specs(config), settings)
+
+
+def check_evaluation(config: ReplayConfig) -> None:
+    """Whether what evaluation has of its own can be used, and with the networks that are trained.
+
+    Raises ValueError.
+    """
+    if config.in_evaluation:
+        return
+    try:
+        evaluation: Any = config.get_evaluation_config_object()
+        evaluation.validate()
+        if config.env is None or config.disable_env_checking or evaluation.disable_env_checking:
+            return
+        specs, evaluated = _specs(config), _specs(evaluation)
+        if specs != evaluated:
+            raise ValueError(f"the agent sees and does {specs}, and in evaluation {evaluated}.")
+        with torch.device("meta"):
+            trained, other = config.make_agent(*specs), evaluation.make_agent(*specs)
+        shapes = {name: tuple(weight.shape) for name, weight in trained.state_dict().items()}
+        for name, weight in other.state_dict().items():
+            if shapes.get(name) != tuple(weight.shape):
+                raise ValueError(
+                    f"what is trained has not the networks that evaluation asks for ({name} is "
+                    f"{shapes.get(name)}, not {tuple(weight.shape)}). Options of the planner and "
+                    f"of the environment may differ, sizes may not."
+                )
+    except ValueError as error:
+        reason, _, _ = str(error).partition("\nTo suppress")  # RLlib says it below, once more
+        raise ValueError(f"evaluation_config: {reason}") from error
+
+
+def _specs(config: ReplayConfig) -> tuple[ObservationSpec, ActionSpec]:
+    """What the agent observes and does; the environment is built once, to see it.
+
+    Raises ValueError where the environment cannot be built or learned from.
+    """
     # `validate` runs several times a trial; building an environment takes 0.1 s and more.
     given = sorted(config.env_config.items(), key=str)
-    key = repr((config.env, given, config._env_to_module_connector, settings))
-    if key in _CHECKED:
-        return
+    key = repr((config.env, given, config._env_to_module_connector))
+    if key in _SPECS:
+        return _SPECS[key]
     try:
         probe = build_env(config, EnvContext(config.env_config, worker_index=0))
         spec = observation_spec(_observed(config, probe))
@@ -194,8 +245,8 @@ def check_spaces(config: ReplayConfig, settings: S, fits: Fits[S]) -> None:
     except Exception as error:  # whatever an environment raises when it is made
         raise ValueError(f"Environment {config.env!r} cannot be used: {error}") from error
     probe.close()
-    fits(spec, action, settings)
-    _CHECKED.add(key)
+    _SPECS[key] = spec, action
+    return spec, action
 
 
 def _observed(config: ReplayConfig, env: gym.Env) -> gym.Space:

@@ -83,6 +83,7 @@ BAD_FILES = {
     ),
     "number": (TINY + "  num_samples: 0\n", ["bad.yaml:14", "`num_samples` is 0", "at least 1"]),
     "restore": (TINY + "  restore: nowhere\n", ["bad.yaml:14", "nowhere", "checkpoint_00000N"]),
+    "restore nothing": (TINY + "  restore: /usr\n", ["bad.yaml:14", "/usr: holds no checkpoint"]),
     "env twice": (TINY + "    env: Acrobot-v1\n", ["bad.yaml:14", "bad.yaml:3", "Keep one"]),
     "number in quotes": (
         TINY.replace("lr: 1e-3", 'lr: "1e-4"'),

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,8 @@ from rllib_lsp.core import learning
 from rllib_lsp.core.actions import ActionSpec
 from rllib_lsp.core.imagination import Trajectory
 from rllib_lsp.core.rssm import State
-from rllib_lsp.core.saved_agent import load_agent, save_agent
+from rllib_lsp.core.saved_agent import SavedAgent, load_agent, save_agent
+from rllib_lsp.core.settings import SettingsError
 from tests.core.test_acting import observe, roll
 
 H, N = 6, 3
@@ -100,6 +102,34 @@ def test_a_reward_function_adds_to_what_was_learned(make_agent):
         lambda_weighted += factor * path.actions[step, :, 0]
         factor = factor * going_on[step] * 0.95
     torch.testing.assert_close(gain, lambda_weighted, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("given", [1.0, torch.zeros(2)])
+def test_a_reward_function_has_to_answer_for_every_step(make_agent, given):
+    agent = make_agent(planner={"reward_fn": lambda *_: given})
+    with pytest.raises(SettingsError, match=r"planner\.reward_fn returned .* every imagined step"):
+        agent._return(trajectory(agent))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_an_observation_that_is_no_number_is_refused_and_forgotten(make_agent, wrong):
+    """Once it were in the model's state, no later observation could mend it."""
+    agent = make_agent()
+    spoilt, other = (SavedAgent(agent, seed=0) for _ in range(2))
+    good = {key: np.zeros(shape, np.float32) for key, shape in agent.spec.items()}
+    first, *_ = good
+    bad = {**good, first: np.full_like(good[first], wrong)}
+    assert np.array_equal(spoilt.act(good), other.act(good))
+    with pytest.raises(ValueError, match=f"observation '{first}' .* NaN or infinity"):
+        spoilt.act(bad)
+    assert np.array_equal(spoilt.act(good), other.act(good))
+
+
+def test_a_device_that_is_not_there_is_not_the_checkpoints_fault(make_agent, tmp_path):
+    with open(tmp_path / "agent.pt", "wb") as stream:
+        save_agent(make_agent(), stream)
+    with pytest.raises(RuntimeError, match="cud"):
+        load_agent(tmp_path, device="cud")
 
 
 def test_a_reward_function_is_given_at_loading_and_changes_what_is_done(make_agent, tmp_path):

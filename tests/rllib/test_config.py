@@ -1,5 +1,7 @@
 """Wrong configurations: each is refused at `validate`, with value, reason and fix."""
 
+import pathlib
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -158,6 +160,58 @@ BAD = {
         lambda c: c.transfer("/", keep=["value"], reset=["value"]),
         ["both name value"],
     ),
+    "counted actions": (
+        env(action=gym.spaces.Box(0, 10, (2,), np.int32)),
+        ["int32", "bounded 1-D Box of floats", "TransformAction"],
+    ),
+    "no actions": (env(action=gym.spaces.Box(-1, 1, (0,))), ["(0,)", "TransformAction"]),
+    "endless ratio": (training(training_ratio=float("inf")), ["training_ratio = inf"]),
+    "endless entropy": (training(behaviour={"entropy": float("inf")}), ["entropy is infinite"]),
+    "true rate": (training(lr=True), ["lr = True", "a number above 0"]),
+    "no discount": (training(gamma=None), ["gamma = None", "a number"]),
+    "half a runner": (
+        lambda c: c.env_runners(num_env_runners=1.5),
+        ["num_env_runners = 1.5", "an integer"],
+    ),
+    "seed": (lambda c: c.debugging(seed="a"), ["seed = 'a'", "an integer"]),
+    "size list": (training(size=["tiny"]), ["size = ['tiny']", "did you mean"]),
+    "nothing for the environment": (
+        lambda c: c.update_from_dict({"env_config": None}),
+        ["env_config = None", "a dict of options"],
+    ),
+    "old stack": (
+        lambda c: c.api_stack(
+            enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False
+        ),
+        ["new API stack"],
+    ),
+    "reward number": (training(planner={"reward_fn": "math:pi"}), ["'math:pi'", "no function"]),
+    "evaluation typo": (
+        lambda c: c.evaluation(evaluation_config={"planner": {"candidats": 3}}),
+        ["evaluation_config", "planner.candidats", "did you mean 'candidates'"],
+    ),
+    "evaluation key": (
+        lambda c: c.evaluation(evaluation_config={"planer": {"candidates": 3}}),
+        ["evaluation_config", "'planer'", "Did you mean 'planner'"],
+    ),
+    "evaluation number": (
+        lambda c: c.update_from_dict({"evaluation_config": 5}),
+        ["evaluation_config = 5", "a dict of options"],
+    ),
+    "evaluation reward": (
+        lambda c: c.evaluation(evaluation_config={"planner": {"reward_fn": "no_such_module:f"}}),
+        ["evaluation_config", "no_such_module:f", "cannot be imported"],
+    ),
+    "other networks": (
+        lambda c: c.evaluation(evaluation_config={"skills": {"dim": 5}}),
+        ["evaluation_config", "Options of the planner", "sizes may not"],
+    ),
+    "other spaces": (
+        lambda c: c.evaluation(
+            evaluation_config={"env_config": {"action": gym.spaces.Box(-1, 1, (3,))}}
+        ),
+        ["evaluation_config", "in evaluation", "size=3"],
+    ),
     "unbounded": (env(action=gym.spaces.Box(-np.inf, np.inf, (1,))), ["bound", "inf"]),
     "image": (
         env(observation=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)),
@@ -194,6 +248,14 @@ BAD = {
         ["/no/such/episodes does not exist", "offline_data(output=..."],
     ),
     "input": (lambda c: c.offline_data(input_=lambda _: None), ["input_ =", "a list of paths"]),
+    "path without recording": (
+        lambda c: c.offline_data(input_=pathlib.Path("/no/such/episodes")),
+        ["/no/such/episodes does not exist"],
+    ),
+    "no updates": (
+        lambda c: c.offline_data(dataset_num_iters_per_learner=-5),
+        ["dataset_num_iters_per_learner = -5", "at least 1, or None"],
+    ),
     "nothing recorded": (
         lambda c: c.offline_data(offline_updates=3),
         ["offline_updates", "need recorded episodes", "input_="],
@@ -221,6 +283,36 @@ def test_refused_with_reason_and_fix(case):
         change(config).validate()
     for part in parts:
         assert part in str(caught.value), str(caught.value)
+
+
+def test_numbers_of_a_grid_are_as_good_as_pythons():
+    config = LSPConfig().environment(Spaces)
+    config.training(batch_size=np.int64(8), lr=np.float32(0.5), training_ratio=np.float64(3.0))
+    config.training(planner={"candidates": np.int32(12)}, behaviour={"entropy": np.float32(0.5)})
+    config.validate()
+    assert (config.batch_size, config.lr) == (8, 0.5)
+    assert type(config.batch_size) is int
+    assert config.settings().planner.candidates == 12
+    assert config.settings().behaviour.entropy == 0.5
+
+
+def test_one_component_needs_no_list():
+    config = LSPConfig().update_from_dict({"transfer": {"checkpoint": "/", "keep": "reward"}})
+    config.transfer("/", freeze="policy")
+    expected = {"checkpoint": "/", "keep": ["reward"], "freeze": ["policy"]}
+    assert config.transfer_options == expected
+
+
+def test_evaluation_may_plan_otherwise_in_another_environment():
+    config = LSPConfig().environment(Spaces, env_config={"wind": 0.0})
+    config.evaluation(
+        evaluation_config={
+            "explore": False,
+            "env_config": {"wind": 1.0},
+            "planner": {"candidates": 128, "method": "none"},
+            "num_envs_per_env_runner": 4,
+        }
+    ).validate()
 
 
 def test_a_good_configuration_passes():
