@@ -20,7 +20,7 @@ from rllib_lsp.core.planner import Plan, Proposals, finite, plan_skills
 from rllib_lsp.core.policy import Policy
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.settings import SettingsError
-from rllib_lsp.core.skills import draw_durations, tell, tell_schedule
+from rllib_lsp.core.skills import draw_durations, schedule, tell
 
 Carry = dict[str, Tensor]
 """What is kept between two decisions of N environments: `deterministic` (N, H), `stochastic`
@@ -252,7 +252,7 @@ class Agent(Models):
         else:
             horizon = settings.planner.skills * settings.skills.longest
             each = durations.repeat_interleave(count, 0)
-            told = tell_schedule(skills, each, horizon, settings.skills)
+            told = tell(*schedule(skills, each, horizon), settings.skills)
         return imagine(
             self.world_model.rssm,
             self.policy,

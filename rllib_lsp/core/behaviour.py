@@ -14,7 +14,14 @@ from rllib_lsp.core.parallel import mean_of_learners
 from rllib_lsp.core.policy import Policy, Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.settings import Settings
-from rllib_lsp.core.skills import segments, skills_needed, tell_schedule
+from rllib_lsp.core.skills import (
+    Schedule,
+    schedule,
+    segments,
+    skills_needed,
+    tell,
+    with_time_left,
+)
 from rllib_lsp.core.world_model import Batch
 
 Losses = dict[str, Tensor]
@@ -45,6 +52,8 @@ class Skills(NamedTuple):
     """(N, S, Z)."""
     log_prob: Tensor
     """(N, S): log-density of each under the distribution it was drawn from, in nats."""
+    planned: Tensor
+    """(N,) bool: whether the first ones come from a plan, not from N(0, I)."""
 
 
 def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skills:
@@ -65,7 +74,7 @@ def draw_skills(plan_mean: Tensor, plan_std: Tensor, settings: Settings) -> Skil
     mean[:, :planned] = torch.where(use_plan, plan_mean[:, :planned], mean[:, :planned])
     std[:, :planned] = torch.where(use_plan, plan_std[:, :planned], std[:, :planned])
     skills = sample_normal(mean, std)
-    return Skills(skills, normal_log_prob(skills, mean, std))
+    return Skills(skills, normal_log_prob(skills, mean, std), use_plan[:, 0, 0])
 
 
 def behaviour_losses(
@@ -80,7 +89,8 @@ def behaviour_losses(
     assert isinstance(policy, Policy)
     assert value is not None
     behaviour = settings.behaviour
-    told = tell_schedule(drawn.skills, durations, behaviour.horizon, settings.skills)
+    under = schedule(drawn.skills, durations, behaviour.horizon)
+    told = tell(*under, settings.skills)
     trajectory = imagine(
         models.world_model.rssm, policy, start, told, horizon=behaviour.horizon, explore=True
     )
@@ -113,7 +123,7 @@ def behaviour_losses(
     }
     if models.skill_predictor is not None:
         extra, skill_losses, skill_metrics = _skill_losses(
-            models, trajectory, drawn, durations, told, discount, weight
+            models, trajectory, drawn, durations, under, discount, weight
         )
         objective = objective + settings.skills.mi_coef * extra
         losses |= skill_losses
@@ -141,7 +151,7 @@ def _skill_losses(
     trajectory: Trajectory,
     drawn: Skills,
     durations: Tensor,
-    told: Tensor,
+    under: Schedule,
     discount: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, Losses, Metrics]:
@@ -176,7 +186,7 @@ def _skill_losses(
         extra = reward * (weight.numel() / ended)
     else:
         value = models.skill_value
-        inputs = torch.cat([trajectory.features, told], -1)
+        inputs = torch.cat([trajectory.features, with_time_left(*under, settings.skills)], -1)
         parameters = value(inputs)
         extra = lambda_return(
             reward, discount, value.scalar.mean(parameters), settings.behaviour.lambda_
@@ -184,11 +194,14 @@ def _skill_losses(
         losses["skill_value"] = _value_loss(
             value, parameters, inputs, extra, weight, settings.behaviour.slow_value
         )
-    density = (torch.stack(densities) * whole).sum() / ended
+    # Of a plan, which is narrow, the predictor cannot tell as much as it says itself; what skills
+    # mean shows in those from N(0, I), where there are any.
+    shown = whole * (~drawn.planned | drawn.planned.all())
+    bounds = torch.stack(likelihoods) - torch.stack(densities)
     metrics = {
         "skill_predictor_loss": losses["skill_predictor"],
         "skill_log_likelihood_per_dim": likelihood / settings.skills.dim,
-        "mutual_information_bound": likelihood - density,
+        "mutual_information_bound": (bounds * shown).sum() / shown.sum().clamp(min=1),
     }
     return extra, losses, metrics
 

@@ -72,8 +72,9 @@ class Models(nn.Module):
         self.skill_predictor = wanted(
             "skill_predictor", lambda: SkillPredictor(seen, skills, behaviour)
         )
+        # Told how much of the skill is left, on which hangs when its reward comes.
         self.skill_value = wanted(
-            "skill_value", lambda: Value(features + skills.told, scalar, behaviour)
+            "skill_value", lambda: Value(features + skills.dim + 1, scalar, behaviour)
         )
         self.skill_prior = wanted(
             "skill_prior", lambda: SkillPrior(features, skills.dim, behaviour)

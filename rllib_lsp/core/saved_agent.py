@@ -18,7 +18,7 @@ from rllib_lsp.core.hiro.settings import build_hiro_settings
 from rllib_lsp.core.presets import build_settings
 
 FILE_NAME = "agent.pt"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SINGLE_KEY = "observation"
 """Name of an observation that is a plain vector."""
 

@@ -30,25 +30,36 @@ def draw_durations(
 
 
 def tell(skill: Tensor, left: Tensor, settings: SkillSettings) -> Tensor:
-    """What the policy is told: the skill (..., Z) and, if durations vary, the share of the
-    longest that is `left` (...): → (..., told)."""
+    """What the policy is told: the skill (..., Z) and, if durations vary, the decisions that are
+    `left` of it (...): → (..., told)."""
     if settings.told == skill.shape[-1]:
         return skill
+    return with_time_left(skill, left, settings)
+
+
+def with_time_left(skill: Tensor, left: Tensor, settings: SkillSettings) -> Tensor:
+    """The skill (..., Z) and the share of the longest that is `left` of it: → (..., Z + 1)."""
     return torch.cat([skill, (left / settings.longest).unsqueeze(-1)], -1)
 
 
-def tell_schedule(
-    skills: Tensor, durations: Tensor, horizon: int, settings: SkillSettings
-) -> Tensor:
-    """What the policy is told in states 0 … H of roll-outs under skills (N, S, Z).
+class Schedule(NamedTuple):
+    """Which skills N roll-outs are under in their states 0 … H."""
 
-    Each skill of a row is held for `durations` (N,) decisions, the last one for longer if need
-    be: → (H + 1, N, told).
+    skill: Tensor
+    """(H + 1, N, Z)."""
+    left: Tensor
+    """(H + 1, N): decisions until it ends."""
+
+
+def schedule(skills: Tensor, durations: Tensor, horizon: int) -> Schedule:
+    """Skills (N, S, Z) one after the other, each of a row held for `durations` (N,) decisions.
+
+    The last one is held for longer if need be.
     """
     step = torch.arange(horizon + 1, device=skills.device).unsqueeze(1)
     index = (step // durations).clamp(max=skills.shape[1] - 1)
     held = skills.transpose(0, 1).gather(0, index.unsqueeze(-1).expand(-1, -1, skills.shape[-1]))
-    return tell(held, durations - step % durations, settings)
+    return Schedule(held, durations - step % durations)
 
 
 class Segment(NamedTuple):

@@ -146,7 +146,7 @@ def test_a_path_without_an_agent_says_what_to_give(tmp_path):
 
 def test_a_checkpoint_of_another_format_is_named(tmp_path):
     torch.save({"version": 99}, tmp_path / "agent.pt")
-    with pytest.raises(CheckpointError, match=r"format 99.*reads 2"):
+    with pytest.raises(CheckpointError, match=r"format 99.*reads 3"):
         load_agent(tmp_path)
 
 

@@ -110,9 +110,11 @@ def test_what_tells_nothing_of_skills_has_no_mutual_information(make_agent, sour
     """The bound subtracts the density of what was drawn: a sharp plan adds no information."""
     settings = make_agent(skills={"imagine": source}).settings
     mean, std = torch.full((4000, 2, 3), 2.0), torch.full((4000, 2, 3), 0.1)
-    skills, log_prob = draw_skills(mean, std, settings)
+    skills, log_prob, planned = draw_skills(mean, std, settings)
     first = skills[:, 0]
-    planned = (first - 2.0).abs().max(-1).values < 0.5
+    near = (first - 2.0).abs().max(-1).values < 0.6
+    assert near[planned].all()
+    assert near[~planned].float().sum() < 40
     share = {"prior": 0.0, "replay": 1.0, "mix": 0.5}[source]
     assert planned.float().mean().item() == pytest.approx(share, abs=0.05)
     # A predictor that knows only the source of each skill has this likelihood.

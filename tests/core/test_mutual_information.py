@@ -6,7 +6,7 @@ from torch.distributions import Normal
 
 from rllib_lsp.core.behaviour import Skills, _skill_losses
 from rllib_lsp.core.imagination import Trajectory
-from rllib_lsp.core.skills import segments, tell_schedule
+from rllib_lsp.core.skills import schedule, segments
 from tests.core.test_imagination import naive_lambda_return
 
 H = 7
@@ -17,9 +17,11 @@ N = len(DURATIONS)
 class Case:
     """A made-up trajectory, and what `_skill_losses` says of it."""
 
-    def __init__(self, make_agent, mi):
+    def __init__(self, make_agent, mi, durations=DURATIONS, planned=(False,) * N):
+        self.durations, self.planned = durations, torch.tensor(planned)
+        allowed = sorted(set(durations.tolist()))
         self.agent = make_agent(
-            skills={"mi": mi, "duration": [2, 3, 5]}, behaviour={"horizon": H}
+            skills={"mi": mi, "duration": allowed}, behaviour={"horizon": H}
         ).double()
         if self.agent.skill_value is not None:
             # Zero at first; the returns shall depend on it, and on the slow copy.
@@ -33,21 +35,21 @@ class Case:
         self.features = torch.randn(H + 1, N, width, dtype=torch.float64).requires_grad_()
         self.skills = torch.randn(N, 4, 3, dtype=torch.float64)
         self.density = torch.randn(N, 4, dtype=torch.float64)
-        self.told = tell_schedule(self.skills, DURATIONS, H, self.agent.settings.skills)
         self.discount = torch.rand(H, N, dtype=torch.float64)
         self.weight = torch.rand(H, N, dtype=torch.float64)
         actions, entropy = torch.zeros(H, N, 2), self.weight * 0
         trajectory = Trajectory(self.features, self.features[1:], actions, entropy)
-        drawn = Skills(self.skills, self.density)
+        drawn = Skills(self.skills, self.density, self.planned)
+        under = schedule(self.skills, durations, H)
         self.extra, self.losses, self.metrics = _skill_losses(
-            self.agent, trajectory, drawn, DURATIONS, self.told, self.discount, self.weight
+            self.agent, trajectory, drawn, durations, under, self.discount, self.weight
         )
 
     def whole_segments(self):
         """(row, number of the skill, first state, last state) of every skill that ended."""
         return [
             (row, number, number * duration, (number + 1) * duration)
-            for row, duration in enumerate(DURATIONS.tolist())
+            for row, duration in enumerate(self.durations.tolist())
             for number in range(H // duration)
         ]
 
@@ -96,10 +98,18 @@ def test_as_an_objective_it_is_the_mean_over_the_skills_that_ended(make_agent):
     torch.testing.assert_close(found, wanted)
 
 
-def test_as_a_reward_it_has_a_return_and_a_value_of_its_own(make_agent):
-    case = Case(make_agent, "reward")
-    value = case.agent.skill_value
-    inputs = torch.cat([case.features, case.told], -1).detach()
+@pytest.mark.parametrize("durations", [DURATIONS, torch.full((N,), 4)], ids=["several", "one"])
+def test_as_a_reward_it_has_a_return_and_a_value_of_its_own(make_agent, durations):
+    """The value knows how long it is until the next reward, also where the policy does not."""
+    case = Case(make_agent, "reward", durations)
+    value, longest = case.agent.skill_value, max(durations.tolist())
+    told = torch.zeros(H + 1, N, 4, dtype=torch.float64)
+    for step in range(H + 1):
+        for row, duration in enumerate(durations.tolist()):
+            number, done = divmod(step, duration)
+            told[step, row, :3] = case.skills[row, min(number, 3)]
+            told[step, row, 3] = (duration - done) / longest
+    inputs = torch.cat([case.features, told], -1).detach()
     means = value.scalar.mean(value.network(inputs)).detach()
     assert means.std() > 0
     reward, lambda_ = case.reward(), case.agent.settings.behaviour.lambda_
@@ -124,11 +134,18 @@ def test_the_predictor_learns_from_the_skills_that_ended(make_agent, mi):
     case = Case(make_agent, mi)
     whole = case.whole_segments()
     likelihood = torch.stack([case.likelihood(*segment) for segment in whole]).mean()
-    density = torch.stack([case.density[row, number] for row, number, _, _ in whole]).mean()
     torch.testing.assert_close(case.losses["skill_predictor"], -likelihood)
-    torch.testing.assert_close(case.metrics["mutual_information_bound"], likelihood - density)
     torch.testing.assert_close(case.metrics["skill_log_likelihood_per_dim"], likelihood / 3)
     assert ("skill_value" in case.losses) == (mi == "reward")
+
+
+@pytest.mark.parametrize("planned", [(0, 0, 0, 0), (0, 1, 1, 0), (1, 1, 1, 1)])
+def test_the_bound_is_that_of_skills_from_the_prior_where_there_are_any(make_agent, planned):
+    case = Case(make_agent, "reward", planned=[bool(row) for row in planned])
+    shown = [s for s in case.whole_segments() if not planned[s[0]] or all(planned)]
+    bounds = [case.likelihood(*segment) - case.density[segment[0], segment[1]] for segment in shown]
+    found = case.metrics["mutual_information_bound"]
+    torch.testing.assert_close(found, torch.stack(bounds).mean())
 
 
 @pytest.mark.parametrize("min_std", [0.1, 0.5])

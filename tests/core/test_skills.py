@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rllib_lsp.core.settings import BehaviourSettings, SettingsError, SkillSettings
-from rllib_lsp.core.skills import SkillPrior, draw_durations, segments, tell_schedule
+from rllib_lsp.core.skills import SkillPrior, draw_durations, schedule, segments, tell
 
 DURATIONS = torch.tensor([2, 5, 3])
 HORIZON = 7
@@ -13,7 +13,7 @@ HORIZON = 7
 def test_each_skill_is_held_for_its_duration_and_the_policy_knows_what_is_left():
     settings = SkillSettings(dim=2, duration=(2, 3, 5))
     skills = torch.randn(3, 4, 2)
-    told = tell_schedule(skills, DURATIONS, HORIZON, settings)
+    told = tell(*schedule(skills, DURATIONS, HORIZON), settings)
     assert told.shape == (HORIZON + 1, 3, 3)
     for step in range(HORIZON + 1):
         for row, duration in enumerate(DURATIONS.tolist()):
@@ -24,7 +24,8 @@ def test_each_skill_is_held_for_its_duration_and_the_policy_knows_what_is_left()
 
 def test_the_last_skill_goes_on_and_a_fixed_duration_is_not_told():
     skills = torch.randn(3, 1, 2)
-    told = tell_schedule(skills, torch.full((3,), 4), HORIZON, SkillSettings(dim=2, duration=(4,)))
+    under = schedule(skills, torch.full((3,), 4), HORIZON)
+    told = tell(*under, SkillSettings(dim=2, duration=(4,)))
     assert torch.equal(told, skills.transpose(0, 1).expand(HORIZON + 1, 3, 2))
 
 
