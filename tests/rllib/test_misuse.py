@@ -132,7 +132,7 @@ CHECKPOINTS = {
     "of another time": (
         lambda p: load_agent(an_agent(p / "old", version=1)),
         CheckpointError,
-        ["format 1", "reads 2", "version that wrote it"],
+        ["format 1", "reads 3", "version that wrote it"],
     ),
     "a typo in its planner": (
         lambda p: load_agent(an_agent(p / "a"), planner={"candidate": 3}),
