@@ -159,7 +159,7 @@ class ReplayConfig(AlgorithmConfig):
     def validate(self) -> None:
         """Check every option, and the environment's spaces, before any actor starts."""
         for name, value in list(vars(self).items()):
-            if isinstance(value, np.generic):  # as grids give them; neither RLlib nor we mean it
+            if isinstance(value, np.generic):  # as of a grid; checks ask for Python's
                 setattr(self, name, value.item())
         if isinstance(self.env, str):
             register(self.env)

@@ -313,6 +313,13 @@ def test_evaluation_may_plan_otherwise_in_another_environment():
             "num_envs_per_env_runner": 4,
         }
     ).validate()
+    evaluation = config.get_evaluation_config_object()
+    assert evaluation.env_config == {"wind": 1.0}
+    planner = evaluation.settings().planner
+    assert (planner.candidates, planner.method) == (128, "none")
+    # And training is as it was.
+    assert config.env_config == {"wind": 0.0}
+    assert config.settings() == LSPConfig().settings()
 
 
 def test_a_good_configuration_passes():
