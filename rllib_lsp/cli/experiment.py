@@ -113,15 +113,17 @@ def _check_experiment(document: Document, name: Any, spec: Any) -> Experiment:
     if "run" not in spec:
         raise InputError(f"{where}: experiment `{name}` has no `run`. Add e.g. `run: PPO`.")
     algorithm = find_algorithm(spec["run"], document.where(name, "run"))
+    config = _check_config(document, name, spec, algorithm)
+    default = algorithm.get_default_config()
     return Experiment(
         name=str(name),
         run=spec["run"],
         algorithm=algorithm,
-        config=_check_config(document, name, spec, algorithm),
+        config=config,
         stop=check_stop(document, (name, "stop"), spec.get("stop") or {}),
         num_samples=_number(document, name, spec, "num_samples", int, least=1) or 1,
         scheduler=check_scheduler(
-            document, (name, "scheduler"), spec.get("scheduler"), algorithm.get_default_config()
+            document, (name, "scheduler"), spec.get("scheduler"), config, default
         ),
         checkpoint_config=_check_checkpoint_config(document, name, spec),
         storage_path=_storage(document, name, spec),

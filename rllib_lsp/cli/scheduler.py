@@ -9,7 +9,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from rllib_lsp.cli import search_space
-from rllib_lsp.cli.algorithm_config import valid_keys
+from rllib_lsp.cli.algorithm_config import check_config, valid_keys
 from rllib_lsp.cli.document import Document, KeyPath
 from rllib_lsp.cli.messages import InputError, did_you_mean, first_paragraph
 from rllib_lsp.cli.stop import reported_key
@@ -35,13 +35,19 @@ MUTATIONS = "hyperparam_mutations"
 
 
 def check_scheduler(
-    document: Document, path: KeyPath, given: Any, default: AlgorithmConfig
+    document: Document,
+    path: KeyPath,
+    given: Any,
+    config: dict[str, Any],
+    default: AlgorithmConfig,
 ) -> dict[str, Any] | None:
     """The scheduler written at ``path`` as ``{type: NAME, ARGUMENT: VALUE, ...}``; None if none.
 
+    ``config`` is what its trials begin with.
+
     Raises:
         InputError: an unknown scheduler, an argument it does not take or refuses, a metric that
-            no result has, or a mutation of something that the algorithm has no key for.
+            no result has, or a mutation that the algorithm's config has no key for or refuses.
     """
     if given is None:
         return None
@@ -68,7 +74,7 @@ def check_scheduler(
     for key in ("metric", "time_attr"):
         if key in arguments:
             arguments[key] = reported_key(document.where(*path, key), str(arguments[key]))
-    _check_mutations(document, (*path, MUTATIONS), arguments.get(MUTATIONS), default)
+    _check_mutations(document, (*path, MUTATIONS), arguments.get(MUTATIONS), config, default)
     known = {key: value for key, value in DEFAULTS.items() if key in taken}
     spec = {"type": name, **known, **arguments}
     try:
@@ -101,13 +107,30 @@ def _parameters(name: str) -> list[str]:
 
 
 def _check_mutations(
-    document: Document, path: KeyPath, mutations: Any, default: AlgorithmConfig
+    document: Document,
+    path: KeyPath,
+    mutations: Any,
+    config: dict[str, Any],
+    default: AlgorithmConfig,
 ) -> None:
     search_space.check(document, path, mutations)
+    if not isinstance(mutations, dict):
+        return  # the scheduler says so itself
     valid = valid_keys(default)
-    for key in mutations if isinstance(mutations, dict) else ():
+    for key in mutations:
         if key not in valid:
             raise InputError(
                 f"{document.where(*path, key)}: `{MUTATIONS}` has `{key}`, for which the config "
                 f"has no key.{did_you_mean(str(key), valid)}"
             )
+    check_config(document, path, _mutated(config, mutations), default)
+
+
+def _mutated(config: Any, mutations: Any) -> Any:
+    """``config`` with the search spaces of ``mutations`` in it; a list of theirs is a choice."""
+    if isinstance(mutations, list):
+        return {"choice": mutations}
+    if not isinstance(mutations, dict) or search_space.space_of(mutations) is not None:
+        return mutations
+    base = config if isinstance(config, dict) and search_space.space_of(config) is None else {}
+    return {**base, **{key: _mutated(base.get(key), mutations[key]) for key in mutations}}

@@ -296,6 +296,9 @@ class Settings:
         )
         seen = horizon >= longest or not self.has_skills
         check("behaviour", "horizon", horizon, seen, reason)
+        often, most = self.planner.replan_every, 1 if self.plans_actions else longest
+        reason = f"what is planned lasts for {most} at most; 0 plans anew at its end, too"
+        check("planner", "replan_every", often, often <= most, reason)
         without_skills = self.skills.dim == 0 and not self.plans_actions
         reason = "without skills there is nothing to plan; set planner.method to none"
         planless = not without_skills or self.planner.method == "none"

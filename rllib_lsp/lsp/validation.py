@@ -40,6 +40,7 @@ IGNORED = {
     "normalize_actions": "actions are always scaled from [-1, 1] to the environment's bounds",
     "_torch_grad_scaler_class": "bfloat16, see precision, needs no scaler",
     "_torch_lr_scheduler_classes": "give lr as a schedule: [[0, 1e-3], [100000, 1e-4]]",
+    "model_config": "sizes of networks are options of training()",
     "observation_filter": "normalise in a wrapper of the environment, or by a connector",
 }
 """Options of RLlib that this package has no use for, and what to do instead."""

@@ -145,6 +145,11 @@ BAD_FILES = {
                 "type: pbt\n    hyperparam_mutations:\n      lr: {uniform: 3}",
                 ["bad.yaml:17", "uniform: 3", "two numbers"],
             ),
+            (
+                "value of a mutation",
+                "type: pbt\n    hyperparam_mutations:\n      lr: [1e-4, fast]",
+                ["bad.yaml:17", "`lr: 'fast'` wants a number"],
+            ),
         )
     },
 }
@@ -184,6 +189,11 @@ BAD_LSP = {
     "one value of a grid": (
         "    planner:\n      candidates: {grid_search: [8, 0.5]}\n",
         ["bad.yaml:8", "planner.candidates = 0.5", "type int"],
+    ),
+    "option of a mutation": (
+        "  scheduler:\n    type: pbt\n    hyperparam_mutations:\n      planner:\n"
+        "        candidats: [8, 16]\n",
+        ["bad.yaml:11", "planner.candidats", "did you mean 'candidates'?"],
     ),
     "group": ("    planner: cem\n", ["bad.yaml:7", "planner = 'cem'", "dict of options"]),
 }

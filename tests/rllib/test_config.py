@@ -84,6 +84,14 @@ BAD = {
         lambda config: config.environment(normalize_actions=False),
         ["normalize_actions = False would do nothing", "always scaled"],
     ),
+    "module": (
+        lambda config: config.rl_module(model_config={"fcnet_hiddens": [64]}),
+        ["model_config = {'fcnet_hiddens': [64]} would do nothing", "training()"],
+    ),
+    "planned anew": (
+        training(planner={"replan_every": 11}),
+        ["planner.replan_every = 11", "lasts for 10", "0 plans anew"],
+    ),
     "filter": (
         lambda config: config.env_runners(observation_filter="MeanStdFilter"),
         ["observation_filter = 'MeanStdFilter'", "connector"],

@@ -35,8 +35,8 @@ class LevelSettings:
     target_rate: float = 0.005
     """Rate at which the targets follow (τ)."""
 
-    def __post_init__(self) -> None:
-        part = "level"
+    def check(self, part: str) -> None:
+        """Raises SettingsError for a value that the level called `part` cannot use."""
         wide = bool(self.hidden) and min(self.hidden) >= 1
         check(part, "hidden", self.hidden, wide, "give the width of each layer, at least 1")
         at_least(self, part, noise=0, target_noise=0, target_noise_clip=0, policy_every=1)
@@ -90,6 +90,8 @@ class HIROSettings:
     def __post_init__(self) -> None:
         known = self.levels in (1, 2)
         check("HIRO", "levels", self.levels, known, "2 levels, or 1 for plain TD3")
+        self.low.check("low")
+        self.high.check("high")
 
     @property
     def has_goals(self) -> bool:
