@@ -202,6 +202,13 @@ class ReplayAlgorithm(Algorithm):
             )
         return super().evaluate(parallel_train_future)
 
+    @property
+    def _local_evaluator(self) -> LSPEnvRunner | None:
+        """What evaluates in this process, if anything: beside remote runners stands one that has
+        no environment."""
+        runner = self.eval_env_runner
+        return runner if isinstance(runner, LSPEnvRunner) and runner.env is not None else None
+
     def _before_evaluate(self) -> None:
         """RLlib hands the state of connectors to remote evaluation runners only."""
         super()._before_evaluate()
@@ -247,8 +254,8 @@ class ReplayAlgorithm(Algorithm):
             # Remote runners sample while a checkpoint is written: theirs would be out of date.
             state[ROLLOUT] = rollout_state.capture(self.env_runner)
             state[NEXT_FRAGMENT] = dict(self._next_fragment)
-        if isinstance(self.eval_env_runner, LSPEnvRunner):
-            state[EVALUATION] = rollout_state.capture_starts(self.eval_env_runner)
+        if (evaluator := self._local_evaluator) is not None:
+            state[EVALUATION] = rollout_state.capture_starts(evaluator)
         if self._check_component(REPLAY, components, not_components):
             state[REPLAY] = self._replay_checkpoint.get_state()
         return state
@@ -262,8 +269,8 @@ class ReplayAlgorithm(Algorithm):
         for group in (self.env_runner_group, self.eval_env_runner_group):
             if group is not None:
                 rollout_state.begin_elsewhere(group, int(self.progress["decisions"]))
-        if EVALUATION in state and isinstance(self.eval_env_runner, LSPEnvRunner):
-            rollout_state.resume_starts(self.eval_env_runner, state[EVALUATION])
+        if EVALUATION in state and (evaluator := self._local_evaluator) is not None:
+            rollout_state.resume_starts(evaluator, state[EVALUATION])
         if ROLLOUT in state and self.config.num_env_runners == 0:
             rollout_state.resume(self.env_runner, state[ROLLOUT])
             self._next_fragment = dict(state[NEXT_FRAGMENT])

@@ -13,7 +13,7 @@ def planner_of(runner):
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_remote_evaluation_plans_as_it_is_told(build, tiny, parallel):
+def test_remote_evaluation_plans_as_it_is_told(build, tiny, tmp_path, parallel):
     config = tiny(training_ratio=1.0).evaluation(
         evaluation_interval=1,
         evaluation_num_env_runners=1,
@@ -42,6 +42,12 @@ def test_remote_evaluation_plans_as_it_is_told(build, tiny, parallel):
     )
     for key, value in algorithm.get_module().agent.policy.state_dict().items():
         np.testing.assert_array_equal(acting[key], value)
+    # And is no hindrance to checkpoints.
+    decisions = algorithm.progress["decisions"]
+    again = build(config)
+    again.restore_from_path(algorithm.save_to_path(tmp_path / "checkpoint"))
+    assert again.progress["decisions"] == decisions
+    assert again.evaluate()["env_runners"]["num_episodes"] == 2
 
 
 def test_evaluation_alone(build, tiny):
