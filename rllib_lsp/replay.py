@@ -11,6 +11,7 @@ import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -161,7 +162,7 @@ class SequenceReplay:
         """
         directory.mkdir(parents=True, exist_ok=True)
         for key, array in {**self._arrays, SUCCESSOR: self._successor}.items():
-            np.save(directory / f"{key}.npy", array[: len(self)], allow_pickle=False)
+            np.save(directory / _file_name(key), array[: len(self)], allow_pickle=False)
         state = {
             "version": FORMAT_VERSION,
             "keys": list(self._arrays),
@@ -182,7 +183,7 @@ class SequenceReplay:
         try:
             state = json.loads((directory / "replay.json").read_text())
             saved = {
-                key: np.load(directory / f"{key}.npy", mmap_mode="r")
+                key: np.load(directory / _file_name(key), mmap_mode="r")
                 for key in (*state["keys"], SUCCESSOR)
             }
         except (OSError, ValueError) as error:
@@ -221,3 +222,8 @@ class SequenceReplay:
         }
         self._known_length.clear()
         self.rows_added = state["rows_added"] - shift
+
+
+def _file_name(key: str) -> str:
+    """Of a column, whose name may be that of an observation such as `walker/joints_pos`."""
+    return f"{quote(key, safe='')}.npy"

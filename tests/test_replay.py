@@ -168,9 +168,9 @@ def test_every_column_keeps_its_type(tmp_path):
     def images(count, start=0):
         shades = np.arange(start, start + count, dtype=np.uint8)
         rows = {"pixels": np.broadcast_to(shades[:, None, None, None], (count, 8, 8, 3)).copy()}
-        return rows | {"is_first": shades == start, "reward": shades.astype(np.float32)}
+        return rows | {"is_first": shades == start, "walker/.. pos": shades.astype(np.float32)}
 
-    types = {"pixels": np.uint8, "is_first": bool, "reward": np.float32}
+    types = {"pixels": np.uint8, "is_first": bool, "walker/.. pos": np.float32}
     replay = SequenceReplay(40, seed=0)
     replay.add(0, images(30))
     replay.add(0, images(30, start=30))
@@ -182,5 +182,5 @@ def test_every_column_keeps_its_type(tmp_path):
         sample = one.sample(8, 3)
         assert {key: value.dtype for key, value in sample.items()} == types
         assert sample["pixels"].shape == (8, 3, 8, 8, 3)
-        np.testing.assert_array_equal(sample["pixels"][:, :, 0, 0, 0], sample["reward"])
+        np.testing.assert_array_equal(sample["pixels"][:, :, 0, 0, 0], sample["walker/.. pos"])
     assert replay.nbytes == 40 * (8 * 8 * 3 + 1 + 4)

@@ -18,6 +18,7 @@ from rllib_lsp.core.settings import PARTS, Settings
 from rllib_lsp.lsp.pipelines import prepare_recorded
 from rllib_lsp.lsp.replay_config import ReplayConfig
 from rllib_lsp.lsp.threads import AUTO
+from rllib_lsp.lsp.transfer import IS_DONE
 from rllib_lsp.lsp.validation import validate
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class LSPConfig(ReplayConfig):
         if not isinstance(options, Mapping) or not set(options) <= set(allowed):
             raise ValueError(f"transfer = {options!r} has to be a dict of {', '.join(allowed)}.")
         merged = {**self.transfer_options, **options}
+        if "checkpoint" in options:  # to begin with, though this config is of one that has begun
+            merged.pop(IS_DONE, None)
         for key in allowed[1:]:
             if key in merged:  # one name, as YAML has it, is no list of letters
                 names = merged[key]

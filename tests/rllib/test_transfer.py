@@ -195,6 +195,17 @@ def test_a_checkpoint_outlives_its_source(build, source, tmp_path):
         assert torch.equal(value, restored[key]), key
 
 
+def test_one_that_was_begun_with_a_transfer_is_the_source_of_the_next(build, source, tmp_path):
+    second = build(like(LSPConfig()).transfer(source)).save_to_path(tmp_path / "second")
+    config = LSP.from_checkpoint(second).config.copy(copy_frozen=False)
+    with pytest.raises(ValueError, match="nowhere"):
+        config.copy().transfer("nowhere").validate()
+    third = build(config.transfer(second))
+    for key, value in weights(third).items():
+        if key.startswith("policy"):
+            assert torch.equal(value, read_agent(second)["weights"][key]), key
+
+
 def test_a_relative_path_is_one_of_the_directory_where_tune_was_started(
     source, tmp_path, monkeypatch
 ):
