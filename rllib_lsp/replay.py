@@ -155,6 +155,14 @@ class SequenceReplay:
             self._known_length[begin] = known = length
         return length <= known
 
+    def resize(self, key: str, entries: int, fill: float) -> None:
+        """Give every row of a column (rows, K, ...) so many entries: cut, or filled up."""
+        old, count = self._arrays[key], len(self)
+        new = np.zeros((self.capacity, entries, *old.shape[2:]), old.dtype)
+        new[:count] = fill
+        new[:count, : old.shape[1]] = old[:count, :entries]
+        self._arrays[key] = new
+
     def save(self, directory: Path) -> None:
         """Write the rows as they lie, one `.npy` file a key, and what continues them.
 

@@ -9,7 +9,7 @@ from ray.tune import register_trainable
 from rllib_lsp.lsp.config import LSPConfig
 from rllib_lsp.lsp.offline import IN_REPLAY
 from rllib_lsp.lsp.replay_algorithm import ReplayAlgorithm
-from rllib_lsp.lsp.transfer import IS_DONE, begin_with
+from rllib_lsp.lsp.transfer import IS_DONE, begin_with, fit_plans
 from rllib_lsp.replay import Rows
 
 TRANSFER_TABLE = "transfer_table"
@@ -102,6 +102,11 @@ class LSP(ReplayAlgorithm):
             # For who does not see what is printed here, as the driver of a trial.
             results[TRANSFER_TABLE], self._transfer_table = self._transfer_table, ""
         return results
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """That of every algorithm with a replay; other plans than now may lie in it."""
+        super().restore_from_path(path, *args, **kwargs)
+        fit_plans(self)
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
         """A checkpoint holds what was taken over or read: it needs the sources no more."""

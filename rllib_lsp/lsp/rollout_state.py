@@ -109,6 +109,9 @@ def _resume_environments(runner: LSPEnvRunner, state: dict[str, Any]) -> None:
     arrival, environments = state["runner"]["_arrival"], state["environments"]
     if len(environments) != runner.num_envs:
         raise RuntimeError(f"there were {len(environments)} environments, now {runner.num_envs}")
+    fresh = runner._agent.initial_carry(runner.num_envs)
+    if any(fresh[key].shape != kept.shape for key, kept in state["runner"]["_carry"].items()):
+        raise RuntimeError("other skills were planned than are now")
     ended = arrival["terminated"] | arrival["truncated"]
     for index, (env, progress) in enumerate(zip(runner.env.envs, environments, strict=True)):
         observation = env.resume(progress, bool(ended[index]))

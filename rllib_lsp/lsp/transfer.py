@@ -68,24 +68,26 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
     if REPLAY in options.get("keep", ()):
         # Runs that begin with the same replay differ by their seeds all the same.
         algorithm.replay.load(_replay_directory(source_path(options)), draws=False)
-        _check_plans(algorithm)
+        fit_plans(algorithm)
     algorithm.env_runner_group.sync_weights(
         from_worker_or_learner_group=algorithm.learner_group, inference_only=True
     )
     return core.table(results[0], frozen)
 
 
-def _check_plans(algorithm: LSP) -> None:
-    """Raises ValueError if the replay holds plans of another shape than will be added to it."""
-    agent = algorithm.env_runner.module.agent
-    wanted = tuple(agent.initial_carry(1)["plan_mean"].shape[1:])
-    found = algorithm.replay.row_shapes["plan_mean"]
-    if found != wanted:
+def fit_plans(algorithm: LSP) -> None:
+    """Let the plans in the replay be as many skills as are planned now; those that were not
+    planned are N(0, I). Raises ValueError if skills have other dimensions."""
+    entries, width = algorithm.env_runner.module.agent.initial_carry(1)["plan_mean"].shape[1:]
+    found = algorithm.replay.row_shapes.get("plan_mean", (entries, width))
+    if found[1] != width:
         raise ValueError(
-            f"transfer.keep = 'replay': its plans are {found[0]} skills of {found[1]} dimensions, "
-            f"those of this configuration {wanted[0]} of {wanted[1]}; set planner.skills and "
-            f"skills.dim to the same, or leave the replay."
+            f"The skills in the replay have {found[1]} dimensions, those of this configuration "
+            f"{width}: set skills.dim to the same, or leave the replay."
         )
+    if found[0] != entries:
+        algorithm.replay.resize("plan_mean", entries, 0.0)
+        algorithm.replay.resize("plan_std", entries, 1.0)
 
 
 def _replay_directory(checkpoint: Path) -> Path:

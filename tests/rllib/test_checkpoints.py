@@ -132,6 +132,18 @@ def test_rates_are_those_of_the_configuration_not_of_the_checkpoint(build, tiny,
     assert rates == {"world_model": (2e-4, 1e-5), "policy": (7e-5, 1e-5)}
 
 
+@pytest.mark.parametrize("skills", [1, 3])
+def test_a_run_may_go_on_with_plans_of_another_length(build, tiny, tmp_path, caplog, skills):
+    """As population-based training does that mutates it. `tiny` plans two skills."""
+    algorithm = build(tiny())
+    algorithm.train()
+    other = build(tiny(planner={"skills": skills}))
+    other.restore_from_path(algorithm.save_to_path(tmp_path / "saved"))
+    assert "given up, new ones begin: other skills were planned" in caplog.text
+    assert len(other.replay) == len(algorithm.replay)
+    assert np.isfinite(other.train()["learners"]["default_policy"]["policy_loss"])
+
+
 SAVES_FOR_EVER = """
 import sys
 from rllib_lsp import LSP

@@ -130,9 +130,21 @@ def test_an_agent_of_ones_own_is_frozen_too(build, source):
     assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("policy."))
 
 
-def test_a_replay_of_other_plans_is_not_kept(build, source):
-    config = like(LSPConfig()).transfer(source, keep=["replay"]).training(planner={"skills": 3})
-    with pytest.raises(ValueError, match=r"2 skills of 3 dimensions.*3 of 3; set planner\.skills"):
+def test_plans_in_a_replay_are_fitted_to_those_of_today(build, source):
+    """Of another length they are cut, or filled up; of another width they mean something else."""
+    config = like(LSPConfig()).transfer(source, keep=["replay"])
+    was = build(config).replay.sample(64, 8)
+    longer = build(config.copy(copy_frozen=False).training(planner={"skills": 3}))
+    found = longer.replay.sample(64, 8)
+    assert found["plan_mean"].shape == (64, 8, 3, 3)
+    for key, fill in (("plan_mean", 0.0), ("plan_std", 1.0)):
+        np.testing.assert_array_equal(found[key][:, :, :2], was[key])
+        assert (found[key][:, :, 2] == fill).all()
+    assert was["plan_mean"].any()
+    longer.train()
+    config.training(skills={"dim": 2})
+    config.transfer(source, reset=["policy", "skill_predictor", "skill_value"])
+    with pytest.raises(ValueError, match=r"3 dimensions.* 2: set skills\.dim to the same"):
         build(config)
 
 
