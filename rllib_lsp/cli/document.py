@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rllib_lsp.cli.messages import InputError
+from rllib_lsp.cli.messages import InputError, first_paragraph
 
 KeyPath = tuple[Any, ...]
 
@@ -74,7 +74,11 @@ def load(path: Path) -> Document:
 
 def parse(text: str, name: str) -> Document:
     """Parses YAML (or JSON, which is a subset) and notes the line of every value."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        place = f"character {error.position + 1}"
+        raise InputError(f"{name}: {place} cannot stand in YAML: {error.reason}.") from None
     try:
         node = loader.get_single_node()
         places: dict[KeyPath, str] = {}
@@ -86,6 +90,9 @@ def parse(text: str, name: str) -> Document:
         raise InputError(
             f"{name}:{line}: not valid YAML: {error.problem}. Check indentation and quotes here."
         ) from None
+    except (ValueError, TypeError, RecursionError) as error:
+        # A date that is none, a key that is a list, an anchor within itself.
+        raise InputError(f"{name}: not valid YAML: {first_paragraph(error)}.") from None
     finally:
         loader.dispose()
     return Document(name, data, places)

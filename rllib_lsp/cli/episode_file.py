@@ -28,7 +28,8 @@ def write(path: Path, played: list[Played]) -> None:
     """``.json``: a list of episodes. ``.npz``: one array of each name, episodes end to end.
 
     In the latter ``length`` tells them apart: episode i has ``length[i]`` actions and rewards and
-    ``length[i] + 1`` observations. Entries of a dict observation are named ``obs/KEY``.
+    ``length[i] + 1`` observations. Entries of a dict observation are named ``obs/KEY``, of a
+    tuple ``obs/0`` and so on; actions likewise.
     """
     records = [_record(episode) for episode in played]
     if path.suffix == ".json":
@@ -62,6 +63,8 @@ def _record(episode: Played) -> dict[str, Any]:
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in record.items():
+        if isinstance(value, tuple):
+            value = {str(place): entry for place, entry in enumerate(value)}
         inner = _flat(value) if isinstance(value, dict) else {"": value}
         flat |= {f"{key}/{name}".rstrip("/"): leaf for name, leaf in inner.items()}
     return flat

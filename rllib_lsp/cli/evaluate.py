@@ -132,6 +132,9 @@ def prepare(
     changes = document.data["config"]
     place = document.places.get(("config", "env"), f"{trained.path}, trained elsewhere")
     check_env(changes.get("env", trained.config.env), place)
+    if "seed" in changes:
+        where = document.where("config", "seed")
+        raise InputError(f"{where}: the first episode's seed is given by --seed, e.g. --seed 5.")
     if changes:
         changes = translate_old_names(document, ("config",), changes, trained.config)
         # What evaluates may lack what learning needs, such as plans to learn a prior from.

@@ -28,7 +28,7 @@ CONNECTORS = ("env_to_module_connector", "module_to_env_connector")
 
 @dataclass(frozen=True)
 class Played:
-    """One episode of T decisions; observations and actions may be dicts of arrays.
+    """One episode of T decisions; observations and actions may be dicts or tuples of arrays.
 
     Observations are (T + 1, ...), the last one that of the end; actions (T, ...), as the
     environment got them from the agent; rewards (T,).

@@ -10,6 +10,7 @@ from rllib_lsp.cli.messages import InputError
 
 LISTS = ("grid_search", "choice")
 RANGES = ("uniform", "loguniform", "randint", "lograndint")
+WHOLE = ("randint", "lograndint")
 
 
 def space_of(value: Any) -> str | None:
@@ -26,9 +27,14 @@ def check(document: Document, path: KeyPath, value: Any) -> None:
     where = document.where(*path)
     if kind in LISTS and not (isinstance(value[kind], list) and value[kind]):
         raise InputError(f"{where}: `{kind}: {value[kind]}` wants a list of values, e.g. [1, 2].")
-    if kind in RANGES and not _is_range(value[kind]):
+    if kind in RANGES and not _is_range(kind, value[kind]):
+        numbers, example = (
+            ("whole numbers", "[1, 9]") if kind in WHOLE else ("numbers", "[0.1, 0.9]")
+        )
+        above = " above 0" if kind.startswith("log") else ""
         raise InputError(
-            f"{where}: `{kind}: {value[kind]}` wants two numbers, low and high, e.g. [0.1, 0.9]."
+            f"{where}: `{kind}: {value[kind]}` wants two {numbers}{above}, low and high, "
+            f"e.g. {example}."
         )
     for key, inner in _children(value):
         check(document, (*path, key), inner)
@@ -39,6 +45,9 @@ def alternatives(value: Any) -> list[Any]:
     if _is_tunes(value):
         return [value.sample()]
     kind = space_of(value)
+    if kind in WHOLE:  # the upper end is not drawn
+        low, high = value[kind]
+        return [low, high - 1]
     return [value] if kind is None else list(value[kind])
 
 
@@ -87,9 +96,11 @@ def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
     return [change(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _is_range(ends: Any) -> bool:
-    numbers = isinstance(ends, list) and all(type(end) in (int, float) for end in ends)
-    return numbers and len(ends) == 2 and ends[0] < ends[1]
+def _is_range(kind: str, ends: Any) -> bool:
+    allowed = (int,) if kind in WHOLE else (int, float)
+    numbers = isinstance(ends, list) and all(type(end) in allowed for end in ends)
+    in_order = numbers and len(ends) == 2 and ends[0] < ends[1]
+    return in_order and (ends[0] > 0 or not kind.startswith("log"))
 
 
 def _longest(value: Any) -> int:

@@ -51,7 +51,10 @@ WELL_KNOWN = tuple(
     f"{group}/{key}" for group in ("env_runners", "evaluation/env_runners") for key in _RUNNER_KEYS
 )
 # Below these an algorithm or a user's callback reports what it likes.
-OPEN_GROUPS = ("env_runners", "evaluation", "learners", "timers", "throughput", "replay", "perf")
+OPEN_GROUPS = (
+    "env_runners", "evaluation", "learners", "timers", "throughput", "replay", "perf", "checkpoint",
+    "open_loop",
+)  # fmt: skip
 
 
 def check_stop(document: Document, path: KeyPath, stop: Any) -> dict[str, float]:

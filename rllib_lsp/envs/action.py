@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, SupportsFloat
 
 import gymnasium
@@ -69,6 +70,7 @@ class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, repeat=repeat)
         gymnasium.Wrapper.__init__(self, env)
         self._repeat = repeat
+        self._counts_below = any(isinstance(layer, ActionRepeat) for layer in _layers(env))
         if env.metadata.get("render_fps"):
             fps = env.metadata["render_fps"] / repeat
             self.metadata = {**env.metadata, "render_fps": fps}
@@ -77,8 +79,19 @@ class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):
         total, frames = 0.0, 0
         for _ in range(self._repeat):
             observation, reward, terminated, truncated, info = self.env.step(action)
-            # One that repeats actions itself, under a wrapper of the user's, has counted.
-            total, frames = total + float(reward), frames + info.get("frames", 1)
+            # One that repeats actions itself, under a wrapper of the user's, has counted; what
+            # else an environment may call its frames is no business of ours.
+            total, frames = (
+                total + float(reward),
+                frames + (info["frames"] if self._counts_below else 1),
+            )
             if terminated or truncated:
                 break
         return observation, total, terminated, truncated, {**info, "frames": frames}
+
+
+def _layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
+    """The environment and whatever it wraps."""
+    yield env
+    if isinstance(env, gymnasium.Wrapper):
+        yield from _layers(env.env)

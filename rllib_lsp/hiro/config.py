@@ -101,8 +101,6 @@ class HIROConfig(ReplayConfig):
         groups = dataclasses.asdict(self.settings())
         return yaml.safe_dump(json.loads(json.dumps(groups | options)), sort_keys=False)
 
-    __str__ = describe
-
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
         """What the RLModule is built from, on learners and env runners alike."""

@@ -213,8 +213,6 @@ class LSPConfig(ReplayConfig):
         groups["planner"]["reward_fn"] = str(reward_fn) if reward_fn else None
         return yaml.safe_dump(json.loads(json.dumps(parts | groups, default=str)), sort_keys=False)
 
-    __str__ = describe
-
     def _groups(self) -> dict[str, dict[str, Any]]:
         """Options of every part; RLlib's own `gamma` stands in for `behaviour.gamma`."""
         groups = {name: dict(getattr(self, name)) for name in PARTS}

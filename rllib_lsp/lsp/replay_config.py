@@ -11,6 +11,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.utils.from_config import NotProvided as NotProvidedType
 from ray.util.debug import log_once
 
+from rllib_lsp.core.settings import SettingsError
 from rllib_lsp.envs import register
 from rllib_lsp.lsp.pipelines import prepare_acting
 from rllib_lsp.lsp.threads import AUTO, cpus_of_main_process
@@ -151,6 +152,17 @@ class ReplayConfig(AlgorithmConfig):
     def learning_rate(self, group: str) -> float:
         """Learning rate of a parameter group."""
         return self.learning_rates.get(group, self.lr)  # type: ignore[return-value]
+
+    def describe(self) -> str:
+        """Every option as it is resolved, as YAML. Raises SettingsError."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        """What `describe` says; of options that are no values yet, as Tune will draw them, not."""
+        try:
+            return self.describe()
+        except SettingsError:
+            return repr(self)
 
     def default_env_runner_class(self) -> type:
         """The env runner that acts as this algorithm does."""

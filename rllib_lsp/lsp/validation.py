@@ -38,6 +38,8 @@ IGNORED = {
     "grad_clip_by": "gradients are clipped to a norm, grad_clip, in each parameter group",
     "clip_rewards": "clip in a wrapper of the environment",
     "normalize_actions": "actions are always scaled from [-1, 1] to the environment's bounds",
+    "num_aggregator_actors_per_learner": "an update's windows come from the replay, whole",
+    "use_env_runner_state_server": "runners get new weights as they hand in what they saw",
     "_torch_grad_scaler_class": "bfloat16, see precision, needs no scaler",
     "_torch_lr_scheduler_classes": "give lr as a schedule: [[0, 1e-3], [100000, 1e-4]]",
     "model_config": "sizes of networks are options of training()",
@@ -45,7 +47,7 @@ IGNORED = {
 }
 """Options of RLlib that this package has no use for, and what to do instead."""
 PRECISIONS = ("float32", "bfloat16")
-_SPECS: dict[str, tuple[ObservationSpec, ActionSpec]] = {}
+_SPECS: dict[tuple[Any, str], tuple[ObservationSpec, ActionSpec]] = {}
 """Of every environment that was built to see them."""
 
 
@@ -103,15 +105,22 @@ def check_numbers(config: ReplayConfig, own: Mapping[str, int], groups: tuple[st
     `groups`: parameter groups that may have a learning rate. Raises ValueError."""
     at_least = {
         "batch_size": 1, "learning_starts": 0, "replay_capacity": 2,
-        "rollout_fragment_length": 1, "pretrain_updates": 0,
+        "rollout_fragment_length": 1, "pretrain_updates": 0, "num_envs_per_env_runner": 1,
         "max_requests_in_flight_per_env_runner": 1, "num_env_runners": 0, "num_learners": 0, **own,
     }  # fmt: skip
     for name, bound in at_least.items():
         value = getattr(config, name)
         if type(value) is not int or value < bound:
             raise ValueError(f"{name} = {value!r} has to be an integer of at least {bound}.")
-    if type(config.seed) not in (int, type(None)):
-        raise ValueError(f"seed = {config.seed!r} has to be an integer, or None for a random one.")
+    if config.seed is not None and (type(config.seed) is not int or config.seed < 0):
+        raise ValueError(
+            f"seed = {config.seed!r} has to be an integer of at least 0, or None for a random one."
+        )
+    if config.pretrain_updates and not config.learning_starts:
+        raise ValueError(
+            f"pretrain_updates = {config.pretrain_updates} need decisions to learn from: raise "
+            f"learning_starts above 0, or leave them out."
+        )
     rates = {f"learning_rates.{key}": value for key, value in config.learning_rates.items()}
     positive = {name: getattr(config, name) for name in ("training_ratio", "adam_epsilon")}
     if not isinstance(config.lr, list | tuple):  # a schedule, which RLlib checks
@@ -238,7 +247,8 @@ def _specs(config: ReplayConfig) -> tuple[ObservationSpec, ActionSpec]:
     """
     # `validate` runs several times a trial; building an environment takes 0.1 s and more.
     given = sorted(config.env_config.items(), key=str)
-    key = repr((config.env, given, config._env_to_module_connector))
+    # The class itself: one made anew under its old name, as in a notebook, is another.
+    key = config.env, repr((given, config._env_to_module_connector))
     if key in _SPECS:
         return _SPECS[key]
     try:

@@ -83,6 +83,18 @@ def test_exploration_is_seeded_and_arrays_hold_the_same(rllib, trained, tmp_path
     assert data["actions"].shape == data["rewards"].shape == (sum(lengths),)
 
 
+def test_arrays_hold_every_part_of_a_tuple(tmp_path):
+    file = tmp_path / "episodes.npz"
+    parts = np.arange(2), np.arange(6.0).reshape(2, 3)
+    steps = (np.zeros((3, 1)), {"deep": np.ones((3, 2))}), parts, np.ones(2)
+    write(file, [Played(seed, *steps, True, False, {}) for seed in (1, 2)])
+    data = np.load(file)
+    for place, part in enumerate(parts):
+        np.testing.assert_array_equal(data[f"actions/{place}"], np.concatenate([part, part]))
+    assert data["obs/0"].shape == (6, 1)
+    assert data["obs/1/deep"].shape == (6, 2)
+
+
 def test_arrays_hold_what_only_some_episodes_say(tmp_path):
     file = tmp_path / "episodes.npz"
     infos: list[dict[str, float]] = [{"left": 1.0}, {"success": 1.0}]
@@ -173,6 +185,7 @@ def test_the_trial_is_to_be_named_where_there_are_several(rllib, trained, tmp_pa
 
 
 BAD = {
+    "seed": (["--set", "seed=5"], ["--set seed", "given by --seed"]),
     "config key": (["--set", "lrr=1"], ["--set lrr", "Did you mean `lr`?"]),
     "option group": (["--set", "planner.x=1"], ["--set planner.x", "no config key `planner`"]),
     "no environment": (["--env", "CartPoel-v1"], ["--env", "Did you mean `CartPole-v1`?"]),

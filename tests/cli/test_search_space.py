@@ -34,7 +34,16 @@ def test_a_literal_config_is_its_own_only_sample():
     assert list(samples(config)) == [config]
 
 
-@pytest.mark.parametrize("space", ["{grid_search: 3}", "{choice: []}", "{uniform: [2, 1]}"])
+def test_a_range_of_whole_numbers_ends_before_its_upper_end():
+    assert [s["a"] for s in samples({"a": {"randint": [1, 8]}})] == [1, 7]
+    assert {tune.randint(1, 3).sample() for _ in range(50)} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "space",
+    ["{grid_search: 3}", "{choice: []}", "{uniform: [2, 1]}", "{loguniform: [0, 1.0]}",
+     "{randint: [0.1, 0.9]}", "{lograndint: [0, 9]}"],
+)  # fmt: skip
 def test_malformed(space):
     document = parse(f"a:\n  lr: {space}\n", "f.yaml")
     with pytest.raises(InputError, match=r"f\.yaml:2.*wants.*e\.g\."):

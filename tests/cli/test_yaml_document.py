@@ -43,6 +43,10 @@ def test_an_override_replaces_the_place():
         ("a: 1\nb: 2\na: 3\n", r"f\.yaml:3: `a` stands twice.*first at f\.yaml:1"),
         ("a: [1\nb: 2\n", r"f\.yaml:2: not valid YAML"),
         ("a: {b: 1\n", r"f\.yaml:\d: not valid YAML"),
+        ("a: \x07\n", r"f\.yaml: character 4 cannot stand in YAML"),
+        ("a: 2024-99-99\n", r"f\.yaml: not valid YAML: month must be"),
+        ("? [a]\n: 1\n", r"f\.yaml: not valid YAML: unhashable"),
+        ("a: &here [*here]\n", r"f\.yaml: not valid YAML"),
     ],
 )
 def test_errors_name_the_line(text, message):

@@ -87,6 +87,18 @@ def test_action_repeat_sums_rewards_and_counts_frames() -> None:
     assert stacked.step(action)[4]["frames"] == 6
 
 
+class _Counting(gymnasium.Wrapper):
+    def step(self, action):
+        *step, info = self.env.step(action)
+        return *step, {**info, "frames": [1, 2, 3]}
+
+
+def test_what_an_environment_calls_its_frames_is_not_counted() -> None:
+    env = wrap(_Counting(gymnasium.make("Pendulum-v1")), action_repeat=2)
+    env.reset(seed=1)
+    assert env.step(np.zeros(1, np.float32))[4]["frames"] == 2
+
+
 def test_truncates_after_all_frames_and_refuses_to_go_on() -> None:
     env = make_env(suite("cartpole-balance"), action_repeat=3)
     env.reset(seed=0)

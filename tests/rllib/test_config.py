@@ -5,6 +5,7 @@ import pathlib
 import gymnasium as gym
 import numpy as np
 import pytest
+from ray import tune
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
@@ -87,6 +88,23 @@ BAD = {
     "module": (
         lambda config: config.rl_module(model_config={"fcnet_hiddens": [64]}),
         ["model_config = {'fcnet_hiddens': [64]} would do nothing", "training()"],
+    ),
+    "aggregators": (
+        lambda config: config.learners(num_aggregator_actors_per_learner=2),
+        ["num_aggregator_actors_per_learner = 2 would do nothing", "from the replay"],
+    ),
+    "server": (
+        lambda config: config.env_runners(use_env_runner_state_server=True),
+        ["use_env_runner_state_server = True would do nothing"],
+    ),
+    "environments": (
+        lambda config: config.env_runners(num_envs_per_env_runner=1.5),
+        ["num_envs_per_env_runner = 1.5", "an integer of at least 1"],
+    ),
+    "negative seed": (lambda config: config.debugging(seed=-1), ["seed = -1", "at least 0"]),
+    "lessons before": (
+        training(learning_starts=0, pretrain_updates=100),
+        ["pretrain_updates = 100", "raise learning_starts"],
     ),
     "planned anew": (
         training(planner={"replan_every": 11}),
@@ -357,6 +375,25 @@ def test_a_config_survives_tunes_round_trip():
     again = LSPConfig().update_from_dict(config.to_dict())
     assert again.settings() == config.settings()
     assert again.env == config.env
+
+
+def test_a_config_can_be_printed_with_search_spaces_in_it():
+    assert "candidates: 24" in str(LSPConfig().training(planner={"candidates": 24}))
+    searched = LSPConfig().training(planner={"candidates": tune.choice([24, 48])})
+    assert "LSPConfig" in str(searched)
+
+
+def test_a_class_made_anew_is_another_environment():
+    def make(action):
+        class Made(Spaces):
+            def __init__(self, config):
+                super().__init__({"action": action})
+
+        return Made
+
+    LSPConfig().environment(make(gym.spaces.Discrete(3))).validate()
+    with pytest.raises(ValueError, match="MultiDiscrete"):
+        LSPConfig().environment(make(gym.spaces.MultiDiscrete([2, 3]))).validate()
 
 
 @pytest.mark.parametrize("size", SIZES)
