@@ -2,8 +2,8 @@
 
     python examples/act_from_checkpoint.py CHECKPOINT --env dm_control/cartpole-swingup-v0
 
-CHECKPOINT is what `rllib train` ends with; the environment is made as it was for training. An
-episode takes a few seconds.
+CHECKPOINT is what `rllib train` ends with; give the environment and
+--action-repeat of the training. An episode takes a few seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint")
     parser.add_argument("--env", default="dm_control/cartpole-swingup-v0")
-    parser.add_argument("--action-repeat", type=int, default=2)
+    parser.add_argument("--action-repeat", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 

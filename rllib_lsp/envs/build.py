@@ -30,8 +30,8 @@ def make_env(
         env_id: ``dm_control/<domain>-<task>-v0`` (through shimmy), a task of this package
             (``rllib_lsp/...``), or any other gymnasium id.
         action_repeat: simulator steps per decision.
-        flatten: join a Dict observation into one vector; see ``wrap``.
-        pixels: observe a picture of this height and width instead; see ``wrap``.
+        flatten: join a Dict observation into one vector; see docs/tasks.md.
+        pixels: observe a picture of this height and width instead; see docs/tasks.md.
         keep_vectors: observe both, the picture and the vectors.
         render_mode: as in gymnasium; None loads no OpenGL (unless MUJOCO_GL asks for it).
         options: keyword arguments of the environment itself.

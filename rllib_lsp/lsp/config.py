@@ -102,7 +102,7 @@ class LSPConfig(ReplayConfig):
 
         Args:
             checkpoint: its checkpoint directory.
-            keep: components to take over besides the usual ones, see `lsp.transfer`.
+            keep: components to take over besides the usual ones, see docs/transfer.md.
             reset: components to begin anew, though they are usually taken over.
             freeze: components that are not trained any more.
         """

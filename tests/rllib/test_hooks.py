@@ -220,10 +220,24 @@ class Where(gym.Env):
         return self._observation(), float(action[0]), False, self._step == 5, {}
 
 
-def test_pieces_that_write_into_the_batch_count_as_well():
-    """RLlib's FlattenObservations leaves the episode as it is."""
+class IntoBatch(ConnectorV2):
+    """Flattens, and leaves the episode as it is."""
+
+    def recompute_output_observation_space(self, *spaces):
+        return gym.spaces.Box(-9, 9, (4,), np.float32)
+
+    def __call__(self, *, batch, episodes, **kwargs):
+        for episode in episodes:
+            seen = episode.get_observations(-1)
+            flat = np.concatenate([seen["place"], seen["speed"]])
+            self.add_batch_item(batch, Columns.OBS, flat, episode)
+        return batch
+
+
+@pytest.mark.parametrize("piece", [FlattenObservations, IntoBatch])
+def test_pieces_may_write_into_the_episode_or_into_the_batch(piece):
     config = LSPConfig().environment(Where).training(size="tiny")
-    config.env_runners(env_to_module_connector=lambda *_: FlattenObservations())
+    config.env_runners(env_to_module_connector=lambda *_: piece())
     runner = runner_of(config)
     rows = runner.sample_fragment(4)[0].rows
     np.testing.assert_array_equal(rows[OBSERVATION][0], [[t, t, -t, -t] for t in range(4)])
