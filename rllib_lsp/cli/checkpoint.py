@@ -12,10 +12,10 @@ from rllib_lsp.cli.messages import InputError, first_paragraph
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-# Written last: a checkpoint without it was cut off.
-_COMPLETE = "rllib_checkpoint.json"
+_METADATA = "rllib_checkpoint.json"
 _ORIGIN = "class_and_ctor_args.pkl"
 _MODULE = "learner_group/learner/rl_module"
+_OLD_STACK = "policies"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def open_checkpoint(given: Path) -> Checkpoint:
         InputError: there is none, there are several trials, or it cannot be read here.
     """
     path = find_checkpoint(given.expanduser().absolute())
-    if not (path / _ORIGIN).is_file() or not (path / _MODULE).is_dir():
+    if (path / _OLD_STACK).is_dir():
         raise InputError(
             f"{path}: is a checkpoint of RLlib's old API stack, which Ray 2.60 does not restore. "
             "Train again, or evaluate it with the Ray that wrote it."
@@ -98,4 +98,6 @@ def _directories(path: Path) -> list[Path]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return (path / _COMPLETE).is_file()
+    """False also where a kill has cut off Tune's copy of it, file by file in any order."""
+    whole = (path / _ORIGIN).is_file() and (path / _MODULE).is_dir()
+    return (path / _METADATA).is_file() and (whole or (path / _OLD_STACK).is_dir())

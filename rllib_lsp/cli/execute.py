@@ -17,7 +17,7 @@ from rllib_lsp.cli.algorithm import missing_resources
 from rllib_lsp.cli.experiment import Experiment
 from rllib_lsp.cli.messages import InputError, first_paragraph, warn
 from rllib_lsp.cli.options import Options
-from rllib_lsp.cli.scheduler import build
+from rllib_lsp.cli.scheduler import MUTATIONS, build
 from rllib_lsp.cli.search_space import is_plain, samples, to_tune
 from rllib_lsp.plots.results import number
 
@@ -103,18 +103,12 @@ def quieten(verbose: bool) -> None:
 
 
 def run_experiment(experiment: Experiment, options: Options, *, resume: bool) -> Outcome:
-    """Runs all trials of an experiment, or what is left of them, and waits for their end.
-
-    Raises:
-        InputError: Ray has fewer CPUs or GPUs than a single trial needs.
-    """
+    """Runs all trials of an experiment, or what is left of them, and waits for their end."""
     from ray import tune
 
     from rllib_lsp.cli.progress import Progress
     from rllib_lsp.cli.stopping import StopControl
 
-    if options.ray_address is None:  # a cluster may grow
-        _check_resources(experiment)
     control = StopControl(experiment)
     with control.on_signals():
         analysis = tune.run(
@@ -151,7 +145,16 @@ def are_finished(trials: list[Trial], stop: dict[str, float]) -> bool:
 
 
 def warn_of_changes(experiment: Experiment, trials: list[Trial]) -> None:
-    """Resumed trials keep the config they were started with; says where today's differs."""
+    """Resumed trials keep the config they were started with; says where today's differs.
+
+    Raises:
+        InputError: they are of another algorithm.
+    """
+    if trials[0].trainable_name != experiment.run:
+        raise InputError(
+            f"{experiment.name}: was started with `run: {trials[0].trainable_name}` and cannot go "
+            f"on as `run: {experiment.run}`. Start another experiment (--experiment-name)."
+        )
     for key, value in experiment.config.items():
         if is_plain(value) and _as_text(trials[0].config.get(key)) != _as_text(value):
             warn(
@@ -159,6 +162,10 @@ def warn_of_changes(experiment: Experiment, trials: list[Trial]) -> None:
                 f"`{key}: {trials[0].config.get(key)}` and keeps it. For another config start "
                 "another experiment (--experiment-name)."
             )
+    # Population-based training adds what it mutates.
+    added = (experiment.scheduler or {}).get(MUTATIONS) or {}
+    for key in sorted(set(trials[0].config) - set(experiment.config) - set(added)):
+        warn(f"`{key}: {trials[0].config[key]}`, with which the run was started, still counts.")
     if experiment.num_samples > len(trials):
         warn(
             f"`num_samples: {experiment.num_samples}` does not count: the run was started with "
@@ -185,7 +192,8 @@ def _continue_all() -> Any:
     return ResumeConfig(finished=resume, unfinished=resume, errored=resume)
 
 
-def _check_resources(experiment: Experiment) -> None:
+def check_resources(experiment: Experiment) -> None:
+    """Raises InputError where Ray has fewer CPUs or GPUs than a single trial needs."""
     for config in samples(experiment.config):
         lack = missing_resources(experiment.algorithm, config)
         if lack:

@@ -6,6 +6,7 @@ algorithm acts here just as in its evaluations.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.spaces.space_utils import batch
 
 from rllib_lsp.callbacks import numbers_of
 from rllib_lsp.cli.checkpoint import Checkpoint
@@ -79,10 +81,11 @@ class Watched(gymnasium.Wrapper):
         self._runner = runner if isinstance(runner, LSPEnvRunner) else None
         self._watcher = watcher
         self._returned = 0.0
+        self.actions: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         observation, self.info = self.env.reset(seed=self.seed, options=options)
-        self._returned = 0.0
+        self._returned, self.actions = 0.0, []
         self._show({}, is_first=True)
         return observation, self.info
 
@@ -90,6 +93,7 @@ class Watched(gymnasium.Wrapper):
         decision = self._decision()
         if decision.get("planned") and hasattr(self.env.unwrapped, "mark_skill"):
             self.env.unwrapped.mark_skill()
+        self.actions.append(copy.deepcopy(action))
         observation, reward, terminated, truncated, self.info = self.env.step(action)
         self._returned += float(reward)
         self._show(decision)
@@ -170,7 +174,8 @@ def _played(episode: SingleAgentEpisode, watched: Watched) -> Played:
     return Played(
         seed=watched.seed,
         observations=episode.get_observations(),
-        actions=episode.get_actions(),
+        # An episode of RLlib has its module's, which are scaled and clipped for an environment.
+        actions=batch(watched.actions),
         rewards=np.asarray(episode.get_rewards(), np.float64),
         terminated=bool(episode.is_terminated),
         truncated=bool(episode.is_truncated),

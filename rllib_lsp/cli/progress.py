@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,6 +38,14 @@ class _Seen:
     missing: set[str] = field(default_factory=set)
 
 
+def say(line: str) -> None:
+    """Print; who has closed the pipe, as `head` does, reads no more, but training goes on."""
+    try:
+        typer.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Progress(Callback):
     """Prints a line for every result that a trial reports."""
 
@@ -59,8 +69,8 @@ class Progress(Callback):
         eta = self._seconds_left(seen, result, now)
         name = f"{label(trial)} | " if len(trials) > 1 else ""
         if "transfer_table" in result:
-            typer.echo(result["transfer_table"])
-        typer.echo(name + progress_line(result, None if result.get("done") else eta))
+            say(result["transfer_table"])
+        say(name + progress_line(result, None if result.get("done") else eta))
         self._warn_of_missing(seen, result)
 
     def on_trial_complete(
@@ -70,7 +80,7 @@ class Progress(Callback):
         if len(trials) > 1:
             # Its status is set after this call.
             done = sum(t.is_finished() or t is trial for t in trials)
-            typer.echo(f"{label(trial)} | done, {done} of {len(trials)} trials")
+            say(f"{label(trial)} | done, {done} of {len(trials)} trials")
 
     def _seconds_left(self, seen: _Seen, result: Mapping[str, Any], now: float) -> float | None:
         left = [self._ends_at - now] if self._ends_at is not None else []

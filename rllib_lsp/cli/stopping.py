@@ -35,6 +35,8 @@ class StopControl(Callback):
         budget = experiment.time_budget_s
         self._ends_at = time.monotonic() + budget if budget is not None else None
         self.interrupted = False
+        self._last: set[str] | None = None
+        """The trials that ran when all were asked to end; Tune may begin others meanwhile."""
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune's hook, called many times a second."""
@@ -45,7 +47,11 @@ class StopControl(Callback):
             trial.stopping_criterion = {"training_iteration": 0} if ending else self._stop
             trial.max_failures = self._max_failures
             trial.run_metadata.checkpoint_manager._checkpoint_config = self.checkpoints
-        if ending and not any(trial.status == "RUNNING" for trial in trials):
+        if not ending:
+            return
+        running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
+        self._last = running if self._last is None else self._last & running
+        if not self._last:
             signal.raise_signal(_END_TUNE)
 
     @contextmanager

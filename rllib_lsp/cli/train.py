@@ -61,7 +61,9 @@ def train(
                 "`rllib train file X.yaml`."
             )
         spec = {"run": run, "config": parse_value(config, "--config")}
-        name = options.experiment_name or f"{run}-{options.env}".replace("/", "-")
+        given = {key: value for key, value, _ in overrides.set_pairs(options.overrides)}
+        env = options.env or given.get(("env",)) or (spec["config"] or {}).get("env")
+        name = options.experiment_name or f"{run}-{env}".replace("/", "-")
         train_document(Document("command line", {name: spec}), options)
 
 
@@ -121,8 +123,18 @@ def train_document(document: Document, options: Options) -> None:
 
 
 def _run_all(experiments: list[Experiment], options: Options) -> None:
-    from rllib_lsp.cli.execute import are_finished, earlier_trials, run_experiment, warn_of_changes
+    from rllib_lsp.cli.execute import (
+        are_finished,
+        check_resources,
+        earlier_trials,
+        run_experiment,
+        warn_of_changes,
+    )
     from rllib_lsp.cli.report import report
+
+    if options.ray_address is None:  # a cluster may grow
+        for experiment in experiments:
+            check_resources(experiment)
 
     earlier = {e.name: earlier_trials(e) for e in experiments} if options.resume else {}
     if options.resume and not any(earlier.values()):

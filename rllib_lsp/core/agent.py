@@ -149,8 +149,8 @@ class Agent(Models):
         skill = sample_normal(mean, std, generator) if explore or blind else mean
         if explore and planner.random:
             skill = self._sometimes_random(skill, generator)
-        if planner.clip:
-            skill = skill.clamp(-planner.clip, planner.clip)
+        if planner.bound:
+            skill = skill.clamp(-planner.bound, planner.bound)
         updates = {
             "skill": skill,
             "plan_mean": plan.mean,

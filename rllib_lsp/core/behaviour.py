@@ -10,7 +10,7 @@ from torch import Tensor
 from rllib_lsp.core.distributions import normal_log_prob, sample_normal
 from rllib_lsp.core.imagination import Trajectory, imagine, lambda_return, replay_return
 from rllib_lsp.core.models import Models
-from rllib_lsp.core.parallel import mean_of_learners
+from rllib_lsp.core.parallel import count_of_learners
 from rllib_lsp.core.policy import Policy, Value
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.settings import Settings
@@ -178,7 +178,7 @@ def _skill_losses(
         densities.append(density)
         counts.append(segment.whole)
     whole = torch.stack(counts).to(weight.dtype)
-    ended = mean_of_learners(whole.sum()).clamp(min=1)
+    ended = count_of_learners(whole)
     likelihood = (torch.stack(likelihoods) * whole).sum() / ended
     losses = {"skill_predictor": -likelihood}
     if models.skill_value is None:
@@ -221,4 +221,4 @@ def replay_value_loss(models: Models, states: State, batch: Batch) -> Tensor:
         behaviour.lambda_,
     )
     fit = value.scalar.log_prob(parameters[:-1], returns)
-    return -(fit * counts).sum() / mean_of_learners(counts.sum()).clamp(min=1)
+    return -(fit * counts).sum() / count_of_learners(counts)

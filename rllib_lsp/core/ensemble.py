@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib_lsp.core.networks import mlp
-from rllib_lsp.core.parallel import mean_of_learners
+from rllib_lsp.core.parallel import count_of_learners
 from rllib_lsp.core.rssm import State, to_border
 from rllib_lsp.core.settings import WorldModelSettings
 
@@ -35,4 +35,4 @@ class Ensemble(nn.Module):
         predicted = self(states.features[:, :-1], action[:, 1:])
         error = (predicted - states.stochastic[:, 1:]).square().sum(-1).mean(0)
         counts = ~is_first[:, 1:]
-        return (error * counts).sum() / mean_of_learners(counts.sum()).clamp(min=1)
+        return (error * counts).sum() / count_of_learners(counts)

@@ -29,6 +29,12 @@ def mean_of_learners(value: Tensor) -> Tensor:
     return shared / learners()
 
 
+def count_of_learners(counted: Tensor) -> Tensor:
+    """How many entries of a mask (or weights) count, a learner on average, to divide a sum by: not
+    0 where there are none, which is as good as any number then."""
+    return mean_of_learners(counted.sum()).clamp(min=1 / learners())
+
+
 @torch.no_grad()
 def all_learners(values: Tensor) -> Tensor:
     """Equally shaped values (N, ...) of every learner: (learners · N, ...)."""

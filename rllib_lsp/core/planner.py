@@ -116,4 +116,5 @@ def _candidates(
         first_mean, first_std = (p[:, None].expand(-1, quarter, -1) for p in proposals.learned)
         drawn[:, :quarter, 0] = sample_normal(first_mean, first_std, generator)
     candidates = torch.cat([*included, drawn], 1)
-    return candidates.clamp(-settings.clip, settings.clip) if settings.clip else candidates
+    bound = settings.bound
+    return candidates.clamp(-bound, bound) if bound else candidates

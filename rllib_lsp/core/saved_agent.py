@@ -91,7 +91,7 @@ def build_agent(
 ) -> Agent | HIROAgent:
     """The agent, of LSP or of HIRO, that `read_agent` found described, with new weights.
 
-    Raises CheckpointError for options of a planner where there is none.
+    Raises CheckpointError for options of a planner where there is none, or another one.
     """
     spec, action = content["observation"], ActionSpec(*content["action"])
     groups = {**content["settings"]}
@@ -100,6 +100,12 @@ def build_agent(
             raise CheckpointError(f"planner = {dict(planner)!r}: HIRO's agents do not plan.")
         parts = {name: groups[name] for name in HIRO_PARTS}
         return HIROAgent(spec, action, build_hiro_settings(groups["levels"], parts))
+    space, wanted = groups["planner"]["space"], (planner or {}).get("space")
+    if wanted not in (None, space):
+        raise CheckpointError(
+            f"planner.space = {wanted!r}: the agent has learned to plan {space}, and has networks "
+            f"for that alone."
+        )
     groups["planner"] = {**groups["planner"], **(planner or {})}
     return Agent(spec, action, build_settings(groups))
 

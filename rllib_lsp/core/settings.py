@@ -248,7 +248,8 @@ class PlannerSettings:
     """Share of skills that an exploring agent draws from N(0, I), whatever it has planned. Where
     nothing that is imagined pays, all plans are alike and their mean leads nowhere."""
     clip: float = 0.0
-    """Bound of every coordinate of a candidate, and of a skill that is acted out; 0: none."""
+    """Bound of every coordinate of a candidate, and of a skill that is acted out; 0: none (of
+    actions 1)."""
     temperature: float = 0.5
     """Of `mppi`, in units of the scores' deviation among the elites."""
     replan_every: int = 0
@@ -259,6 +260,12 @@ class PlannerSettings:
     """A reward of your own, see `RewardFunction`: a function, or its path `package.module:name`."""
     reward_mode: str = "replace"
     """Whether `reward_fn` shall `replace` the learned reward, and the value with it, or `add`."""
+
+    @property
+    def bound(self) -> float:
+        """Of every coordinate of a plan, 0: none. Actions beyond 1 all do the same as 1, and plans
+        would drift further and further out, where their deviation does nothing."""
+        return min(self.clip or 1.0, 1.0) if self.space == "actions" else self.clip
 
     def __post_init__(self) -> None:
         part = "planner"

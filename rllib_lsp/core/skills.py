@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rllib_lsp.core.distributions import normal_kl, normal_log_prob
 from rllib_lsp.core.networks import mlp
-from rllib_lsp.core.parallel import mean_of_learners
+from rllib_lsp.core.parallel import count_of_learners
 from rllib_lsp.core.settings import BehaviourSettings, SkillSettings
 
 
@@ -148,7 +148,7 @@ class SkillPrior(nn.Module):
         features (..., D); mean, std (..., Z) of the plans; planned (...) bool.
         """
         kl = normal_kl(mean, std, *self(features))
-        return (kl * planned).sum() / mean_of_learners(planned.sum()).clamp(min=1)
+        return (kl * planned).sum() / count_of_learners(planned)
 
 
 def skills_needed(horizon: int, duration: int) -> int:

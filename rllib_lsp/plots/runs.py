@@ -98,11 +98,14 @@ def _read_file(path: Path) -> list[Trial]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         runs, name = content["runs"], content["experiment"]
-        return [Trial(name, _as_results(run)) for run in runs]
+        trials = [Trial(name, results) for run in runs if (results := _as_results(run))]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path}: holds no learning curves ({type(error).__name__}: {error})"
         ) from None
+    if not trials:
+        raise RunError(f"{path}: holds no learning curves: none of its runs has a point")
+    return trials
 
 
 def _as_results(run: Mapping[str, Any]) -> list[dict[str, Any]]:

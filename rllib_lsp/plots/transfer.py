@@ -56,7 +56,8 @@ def _draw_way(axes: Axes, way: Way) -> None:
     axes.plot(*path[-1], "s", color=BLACK, ms=6)
     as_floor(axes)
     axes.set(xlabel="", ylabel="")
-    outcome = {None: "", 1.0: ", reached", 0.0: ", not reached"}[way.success]
+    known = {None: "", 1.0: ", reached", 0.0: ", not reached"}
+    outcome = known.get(way.success, f", success {way.success}")
     axes.set_title(f"seed {way.seed}: return {way.returned:.0f}{outcome}", fontsize=9)
 
 

@@ -178,10 +178,11 @@ def test_the_trial_is_to_be_named_where_there_are_several(rllib, trained, tmp_pa
     parts = ["holds 2 trials", "PPO_a/checkpoint_000000", "PPO_b/checkpoint_000000"]
     assert_one_paragraph(rllib("evaluate", tmp_path), parts)
     # One that was cut off while it was written does not count.
-    (tmp_path / "PPO_b/checkpoint_000000/rllib_checkpoint.json").unlink()
-    result = rllib("evaluate", tmp_path, "--episodes", 1)
-    assert result.exit_code == 0, result.output
-    assert "PPO_a" in result.stdout
+    for part in ("class_and_ctor_args.pkl", "rllib_checkpoint.json"):
+        (tmp_path / "PPO_b/checkpoint_000000" / part).unlink()
+        result = rllib("evaluate", tmp_path, "--episodes", 1)
+        assert result.exit_code == 0, result.output
+        assert "PPO_a" in result.stdout
 
 
 BAD = {
@@ -254,4 +255,5 @@ def test_a_path_without_checkpoint(rllib, trained, tmp_path):
     assert_one_paragraph(lost, [str(tmp_path / "lost"), "no such directory", "checkpoint_00000N"])
     shutil.copytree(trained.checkpoint, tmp_path / "old")
     (tmp_path / "old/class_and_ctor_args.pkl").unlink()
+    (tmp_path / "old/policies").mkdir()
     assert_one_paragraph(rllib("evaluate", tmp_path / "old"), ["old API stack", "Train again"])

@@ -21,7 +21,7 @@ from rllib_lsp.core.presets import build_settings
 from rllib_lsp.plots.agents import PlotError, Subject, episode
 from rllib_lsp.plots.open_loop import Window, predict, record
 from rllib_lsp.plots.plan import trace_plan
-from rllib_lsp.plots.runs import read_runs
+from rllib_lsp.plots.runs import RunError, read_runs
 from rllib_lsp.plots.skills import INSIDE, OUTSIDE, fixed_skills, skill_paths
 from tests.cli.test_bad_input import assert_one_paragraph
 from tests.cli.test_evaluate_command import can_render  # noqa: F401
@@ -114,6 +114,18 @@ def test_decisions_of_other_algorithms_are_counted_as_the_frames_that_they_are(t
         (run,) = read_runs([(None, other)], "kl")
         assert run.unit == unit
         assert [x for x, _ in run.seeds[0]] == [n * (repeat or 1) for n in decisions]
+
+
+def test_runs_of_a_file_without_a_point_are_passed_over(tmp_path):
+    content = json.loads((RESULTS / "lsp-point-reach.json").read_text())
+    empty = {key: [] if isinstance(v, list) else v for key, v in content["runs"][0].items()}
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(content | {"runs": [empty, *content["runs"]]}))
+    (run,) = read_runs([(None, file)])
+    assert len(run.seeds) == len(content["runs"])
+    file.write_text(json.dumps(content | {"runs": [empty]}))
+    with pytest.raises(RunError, match="none of its runs has a point"):
+        read_runs([(None, file)])
 
 
 def test_trials_with_other_options_are_other_runs(experiment, trial, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,10 +168,10 @@ ENDLESS = (
 
 
 @contextmanager
-def running(*arguments: object) -> Iterator[subprocess.Popen]:
+def running(*arguments: object, cpus: int = 1) -> Iterator[subprocess.Popen]:
     """The command in a process of its own."""
     command = "import sys; sys.argv[0] = 'rllib'; from rllib_lsp.cli import main; main()"
-    words = [str(argument) for argument in (*arguments, "--ray-num-cpus", "1")]
+    words = [str(argument) for argument in (*arguments, "--ray-num-cpus", cpus)]
     process = subprocess.Popen(
         [sys.executable, "-c", command, *words], stdout=subprocess.PIPE, text=True
     )
@@ -197,6 +198,48 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
     assert f"  checkpoint: {kept}" in lines
     assert lines[-1].startswith("continue with: rllib train --run PPO")
     assert lines[-1].endswith("--resume")
+
+
+def test_a_signal_begins_no_trial_that_waits(tmp_path):
+    many = ("--num-samples", 6, "--storage-path", tmp_path)
+    with running(*ENDLESS, *many, cpus=2) as process:
+        seen = set()
+        for line in process.stdout:
+            if "ETA" in line:
+                seen.add(line.split(" | ")[0])
+            if len(seen) == 2:
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate(timeout=100)
+    assert process.returncode == 130
+    trials = list((tmp_path / "PPO-CartPole-v1").glob("PPO_*/"))
+    ended = [trial for trial in trials if list(trial.glob("checkpoint_*"))]
+    # One may have begun, and been cut off, while the second of the two made its checkpoint.
+    assert 2 <= len(ended) <= 3
+
+
+def test_a_reader_who_leaves_stops_nothing():
+    code = "from rllib_lsp.cli.progress import say; [say('line ' * 99) for _ in range(9999)]"
+    first = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    first.stdout.readline()
+    first.stdout.close()
+    assert first.wait(60) == 0
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_another_algorithm_cannot_go_on_with_a_run(rllib, trained, tmp_path):
+    shutil.copytree(trained.experiment, tmp_path / trained.experiment.name)
+    named = ("--experiment-name", trained.experiment.name, "--storage-path", tmp_path, "--resume")
+    result = rllib("train", "--run", "APPO", "--env", "CartPole-v1", *named)
+    assert result.exit_code == 2
+    assert "was started with `run: PPO`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "given", [("--set", "env=CartPole-v1"), ("--config", "{env: CartPole-v1}")]
+)
+def test_an_experiment_is_named_after_its_environment(rllib, given):
+    assert "/PPO-CartPole-v1" in rllib("train", "--run", "PPO", *given, "--dry-run").stdout
 
 
 @pytest.mark.parametrize("found", [True, False])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_lsp.core.saved_agent import CheckpointError, load_agent, save_agent
+from rllib_lsp.core.saved_agent import CheckpointError, SavedAgent, load_agent, save_agent
 from tests.core.conftest import SPEC
 
 DURATION = 5
@@ -126,13 +126,15 @@ def test_a_restored_agent_acts_the_same(agent, tmp_path):
         for _ in range(2 * DURATION + 1)
     ]
     runs = []
-    for _ in range(2):
-        loaded = load_agent(tmp_path, seed=3)
-        runs.append([loaded.act(observation, explore=True) for observation in observations])
+    loaded = load_agent(tmp_path, seed=3)
+    for acting in (loaded, SavedAgent(agent, seed=3)):
+        runs.append([acting.act(observation, explore=True) for observation in observations])
     np.testing.assert_array_equal(runs[0], runs[1])
     for name, weight in agent.state_dict().items():
         assert torch.equal(weight, loaded.agent.state_dict()[name]), name
     assert loaded.agent.settings == agent.settings
+    with pytest.raises(CheckpointError, match="has learned to plan skills"):
+        load_agent(tmp_path, planner={"space": "actions"})
 
 
 def test_an_agent_prints_itself(agent):

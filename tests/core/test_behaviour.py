@@ -66,15 +66,24 @@ def test_policy_and_value_learn_from_what_is_imagined(agent, monkeypatch):
         weight = going_on[row]
         for step in range(H):
             if step:
-                weight = weight * GAMMA * chance[step - 1, row]
+                weight = weight * GAMMA * chance[step - 1, row].detach()
             worth = returns[step] / scale + ENTROPY * path.entropy[step, row]
             policy_loss -= weight * (worth + 0.3 * information[step, row]) / (H * N)
-            told = value(path.features[step, row])
+            told = value(path.features[step, row].detach())
             slow = value.slow(path.features[step, row])
-            fit = value.scalar.log_prob(told, returns[step]) + value.scalar.log_prob(told, slow)
+            target = returns[step].detach()
+            fit = value.scalar.log_prob(told, target) + value.scalar.log_prob(told, slow.detach())
             value_loss -= weight * fit / (H * N)
     torch.testing.assert_close(losses["policy"], policy_loss)
     torch.testing.assert_close(losses["value"], value_loss)
+    # What is learned from: through the model and the value into the policy, and nowhere round.
+    for name, wanted in (("policy", policy_loss), ("value", value_loss)):
+        parameters = [p for p in getattr(agent, name).parameters() if p.requires_grad]
+        found, expected = (
+            torch.autograd.grad(loss, parameters, retain_graph=True)
+            for loss in (losses[name], wanted)
+        )
+        torch.testing.assert_close(found, expected)
 
 
 def test_the_value_fits_what_was_earned_in_replay(agent, make_batch):

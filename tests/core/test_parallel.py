@@ -2,11 +2,12 @@
 
 import copy
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from rllib_lsp.core import learning
+from rllib_lsp.core import learning, parallel
 from rllib_lsp.core.parallel import average_gradients, begin_alike
 
 ROWS, LENGTH = 4, 12
@@ -92,6 +93,15 @@ def test_the_gradient_is_that_of_the_whole_batch(make_agent, make_batch, tmp_pat
             # Averages of halves are added up in another order.
             bound = max(1e-6, 1e-4 * value.abs().max().item())
             torch.testing.assert_close(first[name][key], value, rtol=1e-3, atol=bound, msg=key)
+
+
+@pytest.mark.parametrize(("counted", "wanted"), [([1, 0], 0.5), ([3, 1], 2), ([0, 0], 0.5)])
+def test_a_count_is_shared_also_where_there_is_less_than_one_each(monkeypatch, counted, wanted):
+    """With one row for two learners the mean of their sums over this is the sum over one."""
+    mean = torch.tensor(float(sum(counted)) / 2)
+    monkeypatch.setattr(parallel, "learners", lambda: 2)
+    monkeypatch.setattr(parallel, "mean_of_learners", lambda value: mean)
+    assert parallel.count_of_learners(torch.tensor([counted[0]])).item() == wanted
 
 
 def test_one_learner_agrees_with_itself(make_agent, make_batch):

@@ -135,6 +135,17 @@ def test_candidates_can_be_clipped():
     assert max(candidates.abs().max() for candidates in seen[:-1]) <= 0.7
 
 
+@pytest.mark.parametrize(("clip", "bound"), [(0.0, 1.0), (0.3, 0.3), (2.0, 1.0)])
+def test_planned_actions_stay_within_their_bounds(clip, bound):
+    """Further out all are as good as the bound, and a plan would drift away."""
+    settings = PlannerSettings(space="actions", clip=clip, skills=2)
+    mean = torch.zeros(1, 2, 3)
+    for _ in range(20):
+        mean = search(lambda plans: plans.clamp(-1, 1).sum((-2, -1)), mean, settings).mean
+        assert mean.abs().max() <= bound
+    assert mean.min() > 0.6 * bound
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("method", ["cem", "mppi"])
 def test_a_score_that_is_no_number_is_the_worst(method, wrong):

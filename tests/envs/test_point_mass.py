@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -163,3 +166,22 @@ def test_time_limit_counts_seconds() -> None:
     env.reset(seed=0)
     ends = [env.step(np.zeros(2, np.float32))[3] for _ in range(4)]
     assert ends == [False, False, False, True]
+
+
+@pytest.mark.parametrize("task", ["point-reach-line", "quadruped-walk"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_in_the_midst_of_an_episode_goes_on_by_itself(task, copied) -> None:
+    env = build(task)
+    env.reset(seed=1)
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (20, *env.action_space.shape)).astype(np.float32)
+    for action in actions[:10]:
+        env.step(action)
+    other = copied(env)
+    for action in actions[10:]:
+        observation, reward, *_, info = env.step(action)
+        seen, earned, *_, told = other.step(action)
+        assert (earned, told["position"]) == (reward, info["position"])
+        for key, value in observation.items():
+            np.testing.assert_array_equal(seen[key], value)
+    assert other.reset(seed=3)[1] == env.reset(seed=3)[1]

@@ -94,7 +94,9 @@ def learn(
     logged: dict[str, list[Tensor]] = {}
     steps = low_steps(agent, pairs)
     if agent.goal_width:
-        logged["goal_distance"] = [-steps.reward.mean()]
+        # A pair over the end of an episode is no step.
+        counted = steps.weight.sum().clamp(min=1)
+        logged["goal_distance"] = [-(steps.reward * steps.weight).sum() / counted]
     for parts in zip(*(part.chunk(updates) for part in steps), strict=True):
         part = Transitions(*parts)
         _collect(logged, "low", agent.low.update(part, optimizers["low"], generator))

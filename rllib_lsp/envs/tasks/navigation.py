@@ -61,10 +61,8 @@ class Navigation(gymnasium.Env):
         self._substeps = round(control_timestep / physics.timestep())
         self._limit = round(task.time_limit / control_timestep)
         self._reward = REWARDS[task.reward]
-        body = physics.model.name2id(root, "body")
-        # Views into the simulator's memory: named indexing would take longer than the physics.
-        self._position = physics.data.xpos[body]
-        self._rotation = physics.data.xmat[body].reshape(3, 3)
+        self._root = root
+        self._bind()
         self._target: Point = (0.0, 0.0)
         self._posts: list[Point] = []
         self._path: PathOverlay | None = None
@@ -76,6 +74,17 @@ class Navigation(gymnasium.Env):
                 "posts": spaces.Box(-1, 1, (3 * NEAREST_POSTS,), np.float32),
             }
         )
+
+    def _bind(self) -> None:
+        """Views into the simulator's memory: named indexing would take longer than the physics."""
+        body = self.physics.model.name2id(self._root, "body")
+        self._position = self.physics.data.xpos[body]
+        self._rotation = self.physics.data.xmat[body].reshape(3, 3)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy has a simulator of its own, and its views would be of nobody's.
+        self.__dict__.update(state)
+        self._bind()
 
     @abstractmethod
     def _body_spaces(self) -> dict[str, spaces.Space]:

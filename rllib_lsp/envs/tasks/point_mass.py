@@ -30,9 +30,11 @@ class PointMass(Navigation):
 
     def __init__(self, render_mode: str | None = None, **task: Any):
         physics = mujoco.Physics.from_xml_string((HERE / "point_mass.xml").read_text(), ASSETS)
-        # Views into the simulator's memory.
-        self._place, self._velocity = physics.data.qpos, physics.data.qvel
         super().__init__(physics, "body", 0.1, Task(**task), render_mode)
+
+    def _bind(self) -> None:
+        super()._bind()
+        self._place, self._velocity = self.physics.data.qpos, self.physics.data.qvel
 
     def _body_spaces(self) -> dict[str, spaces.Space]:
         return {key: spaces.Box(-np.inf, np.inf, (2,)) for key in ("position", "velocity")}

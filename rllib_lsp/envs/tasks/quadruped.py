@@ -26,8 +26,11 @@ class Quadruped(Navigation):
 
     def __init__(self, render_mode: str | None = None, **task: Any):
         physics = mujoco.Physics.from_xml_string(_model(), ASSETS)
-        self._senses = _Senses(physics)
         super().__init__(physics, "torso", 0.02, Task(**task), render_mode)
+
+    def _bind(self) -> None:
+        super()._bind()
+        self._senses = _Senses(self.physics)
 
     def _body_spaces(self) -> dict[str, spaces.Space]:
         senses = self._body_observation()
