@@ -20,6 +20,7 @@ from ray.tune import ExperimentAnalysis, register_env
 
 from rllib_lsp.cli.execute import _as_text
 from rllib_lsp.cli.report import report
+from rllib_lsp.cli.stopping import StopControl
 from rllib_lsp.cli.train import _goals_beyond, _program
 
 
@@ -168,10 +169,10 @@ ENDLESS = (
 
 
 @contextmanager
-def running(*arguments: object, cpus: int = 1) -> Iterator[subprocess.Popen]:
+def running(*arguments: object) -> Iterator[subprocess.Popen]:
     """The command in a process of its own."""
     command = "import sys; sys.argv[0] = 'rllib'; from rllib_lsp.cli import main; main()"
-    words = [str(argument) for argument in (*arguments, "--ray-num-cpus", cpus)]
+    words = [str(argument) for argument in (*arguments, "--ray-num-cpus", "1")]
     process = subprocess.Popen(
         [sys.executable, "-c", command, *words], stdout=subprocess.PIPE, text=True
     )
@@ -200,22 +201,28 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
     assert lines[-1].endswith("--resume")
 
 
-def test_a_signal_begins_no_trial_that_waits(tmp_path):
-    many = ("--num-samples", 6, "--storage-path", tmp_path)
-    with running(*ENDLESS, *many, cpus=2) as process:
-        seen = set()
-        for line in process.stdout:
-            if "ETA" in line:
-                seen.add(line.split(" | ")[0])
-            if len(seen) == 2:
-                process.send_signal(signal.SIGINT)
-                break
-        process.communicate(timeout=100)
-    assert process.returncode == 130
-    trials = list((tmp_path / "PPO-CartPole-v1").glob("PPO_*/"))
-    ended = [trial for trial in trials if list(trial.glob("checkpoint_*"))]
-    # One may have begun, and been cut off, while the second of the two made its checkpoint.
-    assert 2 <= len(ended) <= 3
+def test_a_signal_waits_for_the_trials_that_ran_and_for_no_others():
+    """Tune begins trials that wait as soon as there is room, also while others are to end."""
+    told = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
+    manager = SimpleNamespace(checkpoint_manager=SimpleNamespace())
+    first, second, third = (
+        SimpleNamespace(trial_id=name, status=status, run_metadata=manager)
+        for name, status in (("a", "RUNNING"), ("b", "RUNNING"), ("c", "PENDING"))
+    )
+    experiment = SimpleNamespace(stop={}, max_failures=0, checkpoint_config={}, time_budget_s=None)
+    control = StopControl(experiment)
+    try:
+        control.interrupted = True
+        control.on_step_begin(1, [first, second, third])
+        first.status, third.status = "TERMINATED", "RUNNING"
+        control.on_step_begin(2, [first, second, third])
+        assert not told
+        second.status = "TERMINATED"
+        control.on_step_begin(3, [first, second, third])
+        assert told
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_reader_who_leaves_stops_nothing():
