@@ -78,8 +78,11 @@ def begin_with(algorithm: LSP, options: Mapping[str, Any]) -> str:
 def fit_plans(algorithm: LSP) -> None:
     """Let the plans in the replay be as many skills as are planned now; those that were not
     planned are N(0, I). Raises ValueError if skills have other dimensions."""
-    entries, width = algorithm.env_runner.module.agent.initial_carry(1)["plan_mean"].shape[1:]
-    found = algorithm.replay.row_shapes.get("plan_mean", (entries, width))
+    settings, shapes = algorithm.config.settings(), algorithm.replay.row_shapes
+    if not shapes:
+        return
+    width = shapes["action"][0] if settings.plans_actions else settings.skills.dim
+    entries, found = settings.planner.skills, shapes["plan_mean"]
     if found[1] != width:
         raise ValueError(
             f"The skills in the replay have {found[1]} dimensions, those of this configuration "

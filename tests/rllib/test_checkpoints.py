@@ -95,6 +95,15 @@ def test_remote_runners_of_a_resumed_run_do_not_begin_again_with_its_first_episo
     assert not begun & again
 
 
+def test_a_checkpoint_is_restored_where_no_runner_is_local(build, tiny, tmp_path):
+    config = tiny().env_runners(num_env_runners=1, create_local_env_runner=False)
+    algorithm = build(config)
+    algorithm.train()
+    rows = len(algorithm.replay)
+    algorithm.restore_from_path(algorithm.save_to_path(tmp_path / "saved"))
+    assert len(algorithm.replay) == rows > 0
+
+
 def test_results_tell_what_a_checkpoint_costs(build, tiny, tmp_path):
     algorithm = build(tiny())
     assert "checkpoint" not in algorithm.train()
