@@ -9,7 +9,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from rllib_lsp.cli import search_space
-from rllib_lsp.cli.algorithm_config import check_config, valid_keys
+from rllib_lsp.cli.algorithm_config import check_config
 from rllib_lsp.cli.document import Document, KeyPath
 from rllib_lsp.cli.messages import InputError, did_you_mean, first_paragraph
 from rllib_lsp.cli.stop import reported_key
@@ -116,13 +116,6 @@ def _check_mutations(
     search_space.check(document, path, mutations)
     if not isinstance(mutations, dict):
         return  # the scheduler says so itself
-    valid = valid_keys(default)
-    for key in mutations:
-        if key not in valid:
-            raise InputError(
-                f"{document.where(*path, key)}: `{MUTATIONS}` has `{key}`, for which the config "
-                f"has no key.{did_you_mean(str(key), valid)}"
-            )
     check_config(document, path, _mutated(config, mutations), default)
 
 

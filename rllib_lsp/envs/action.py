@@ -79,12 +79,10 @@ class ActionRepeat(gymnasium.Wrapper, RecordConstructorArgs):
         total, frames = 0.0, 0
         for _ in range(self._repeat):
             observation, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
             # One that repeats actions itself, under a wrapper of the user's, has counted; what
             # else an environment may call its frames is no business of ours.
-            total, frames = (
-                total + float(reward),
-                frames + (info["frames"] if self._counts_below else 1),
-            )
+            frames += info["frames"] if self._counts_below else 1
             if terminated or truncated:
                 break
         return observation, total, terminated, truncated, {**info, "frames": frames}

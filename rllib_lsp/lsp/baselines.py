@@ -50,7 +50,7 @@ class PlaNetConfig(LSPConfig):
         self.training(
             planner={
                 "space": "actions", "skills": 12, "candidates": 128, "elites": 16,
-                "iterations": 4, "noise": 0.1, "include": ["mean"], "clip": 1.0,
+                "iterations": 4, "noise": 0.1, "include": ["mean"],
             }
         )  # fmt: skip
 
