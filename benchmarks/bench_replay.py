@@ -3,8 +3,8 @@
     python benchmarks/bench_replay.py [--repeats 5] [--rows 1000000]
 
 Both hold the same steps of walker-walk's size (24 numbers, 6 actions) and of images of 64 x 64 x 3.
-`add` is the time of one step out of a fragment of ten, `sample` that of 16 windows of 64 steps, in
-turns (A B A B …) on one thread. RSS is what the process grew by when the rows came in. Writes
+`add` is the time of one step out of a fragment of ten, which was made beforehand, `sample` that of 16
+windows of 64 steps, in turns (A B A B …) on one thread. RSS is what the process grew by when the rows came in. Writes
 benchmarks/results/bench-replay.json.
 """
 
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,12 @@ def main() -> None:
     for kind in KINDS:
         ours, theirs = ours_filled(kind), rllib_filled(kind)
         row_bytes[kind] = ours.nbytes // len(ours)
+        # An episode can be added once: each turn, and the one to warm up, takes ADDS of these.
+        turns = arguments.repeats + 1
+        fragments = iter([episode(kind, FRAGMENT) for _ in range(ADDS * turns)])
         cases: dict[str, Callable[[], object]] = {
-            "add: ours": partial(add, ours, kind),
-            "add: RLlib": partial(add_episodes, theirs, kind),
+            "add: ours": partial(add, ours, make_rows(kind, FRAGMENT)),
+            "add: RLlib": partial(add_episodes, theirs, fragments),
             "sample: ours": partial(sample, ours),
             "sample: RLlib": partial(sample_episodes, theirs),
         }
@@ -101,8 +105,7 @@ def ours_filled(kind: str) -> SequenceReplay:
     return replay
 
 
-def add(replay: SequenceReplay, kind: str) -> None:
-    fragment = make_rows(kind, FRAGMENT)
+def add(replay: SequenceReplay, fragment: Rows) -> None:
     for number in range(ADDS):
         replay.add(number % 8, fragment)
 
@@ -124,9 +127,9 @@ def rllib_filled(kind: str) -> EpisodeReplayBuffer:
     return buffer
 
 
-def add_episodes(buffer: EpisodeReplayBuffer, kind: str) -> None:
-    for _ in range(ADDS):
-        buffer.add(episode(kind, FRAGMENT))
+def add_episodes(buffer: EpisodeReplayBuffer, fragments: Iterator[SingleAgentEpisode]) -> None:
+    for fragment in islice(fragments, ADDS):
+        buffer.add(fragment)
 
 
 def episode(kind: str, steps: int) -> SingleAgentEpisode:
