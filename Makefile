@@ -19,7 +19,7 @@ bench: $(INSTALLED)  ## What an update, a decision, sampling and replay cost: a 
 	$(BIN)/python benchmarks/bench_replay.py --repeats 3
 	$(BIN)/python benchmarks/bench_train.py --seconds 30 --rounds 1
 
-results-%: $(INSTALLED)  ## Train what is left of a study: results-point, -single, -quadruped, -tuning.
+results-%: $(INSTALLED)  ## Train what is left of a study: results-point, -single, -quadruped, -tuning, -settings.
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/experiments.py benchmarks/experiments/$*.yaml
 	$(BIN)/python benchmarks/experiment_tables.py
 
