@@ -3,9 +3,9 @@
     python benchmarks/bench_replay.py [--repeats 5] [--rows 1000000]
 
 Both hold the same steps of walker-walk's size (24 numbers, 6 actions) and of images of 64 x 64 x 3.
-`add` is the time of one step out of a fragment of ten, which was made beforehand, `sample` that of 16
-windows of 64 steps, in turns (A B A B …) on one thread. RSS is what the process grew by when the rows came in. Writes
-benchmarks/results/bench-replay.json.
+`add` is the time of one step out of a fragment of ten, which was made beforehand, `sample` that of
+16 windows of 64 steps, in turns (A B A B …) on one thread. RSS is what the process grew by when the
+rows came in. Writes benchmarks/results/bench-replay.json.
 """
 
 from __future__ import annotations

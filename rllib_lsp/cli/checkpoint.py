@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllib_lsp.cli.messages import InputError, first_paragraph
+from rllib_lsp.cli.options import on_disk
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -37,7 +38,7 @@ def open_checkpoint(given: Path) -> Checkpoint:
     Raises:
         InputError: there is none, there are several trials, or it cannot be read here.
     """
-    path = find_checkpoint(given.expanduser().absolute())
+    path = find_checkpoint(on_disk(given))
     if (path / _OLD_STACK).is_dir():
         raise InputError(
             f"{path}: is a checkpoint of RLlib's old API stack, which Ray 2.60 does not restore. "

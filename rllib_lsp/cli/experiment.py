@@ -13,7 +13,7 @@ from rllib_lsp.cli.checkpoint import find_checkpoint
 from rllib_lsp.cli.document import Document
 from rllib_lsp.cli.environment import check_env
 from rllib_lsp.cli.messages import InputError, did_you_mean
-from rllib_lsp.cli.options import absolute_storage
+from rllib_lsp.cli.options import absolute_storage, on_disk
 from rllib_lsp.cli.scheduler import check_scheduler
 from rllib_lsp.cli.search_space import is_plain
 from rllib_lsp.cli.stop import check_stop, reported_key
@@ -209,7 +209,7 @@ def _restore(document: Document, name: Any, spec: dict[str, Any]) -> str | None:
     if given is None:
         return None
     try:
-        return str(find_checkpoint(Path(str(given)).expanduser().absolute()))
+        return str(find_checkpoint(on_disk(Path(str(given)))))
     except InputError as error:
         raise InputError(f"{document.where(name, 'restore')}: `restore`: {error}") from None
 

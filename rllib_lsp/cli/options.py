@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from rllib_lsp.cli.messages import InputError
 
 EXPERIMENT = "Experiment"
 SEARCH = "Several trials"
@@ -131,3 +134,17 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 def absolute_storage(path: str) -> str:
     """A local path made absolute (Tune refuses relative ones); a URI stays as it is."""
     return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def on_disk(given: Path) -> Path:
+    """A path of this machine, made absolute.
+
+    Raises:
+        InputError: it is an address, such as `s3://bucket/path`, of which a `Path` keeps one slash.
+    """
+    if re.match(r"\w{2,}:/", str(given)):
+        raise InputError(
+            f"{given}: is an address, but this command reads from this machine's disk. Copy it "
+            "here first (`aws s3 cp --recursive`, `gsutil -m cp -r`), and give the copy."
+        )
+    return given.expanduser().absolute()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rllib_lsp.cli.messages import InputError, did_you_mean, examples, one_paragraph_errors
-from rllib_lsp.cli.options import option
+from rllib_lsp.cli.options import on_disk, option
 from rllib_lsp.plots.style import SUFFIXES
 
 if TYPE_CHECKING:
@@ -264,8 +264,8 @@ def _named(argument: str) -> tuple[str | None, Path]:
     """``NAME=PATH``, or a path, in which Tune may have written the same sign."""
     name, sign, rest = argument.partition("=")
     if sign and "/" not in name and not Path(argument).expanduser().exists():
-        return name, Path(rest).expanduser()
-    return None, Path(argument).expanduser()
+        return name, on_disk(Path(rest))
+    return None, on_disk(Path(argument))
 
 
 def _unused(name: str, used: dict[str, Any]) -> str:

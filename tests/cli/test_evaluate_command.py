@@ -250,6 +250,7 @@ def test_no_renderer_is_an_error_that_says_what_to_set(lsp_checkpoint, tmp_path)
 
 
 def test_a_path_without_checkpoint(rllib, trained, tmp_path):
+    assert_one_paragraph(rllib("evaluate", "gs://bucket/run"), ["is an address", "Copy it"])
     assert_one_paragraph(rllib("evaluate", tmp_path), ["no checkpoint", "--checkpoint-freq N"])
     lost = rllib("evaluate", tmp_path / "lost")
     assert_one_paragraph(lost, [str(tmp_path / "lost"), "no such directory", "checkpoint_00000N"])

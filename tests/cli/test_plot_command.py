@@ -255,6 +255,8 @@ def test_who_has_neither_skills_nor_plans(subject):
 
 
 BAD = {
+    "address": (["curves", "mine=s3://bucket/run"], ["s3:/bucket/run: is an address", "Copy it"]),
+    "address of a checkpoint": (["skills", "s3://bucket/run"], ["is an address", "Copy it"]),
     "wrong path": (["skills", "nowhere"], ["no such directory", "checkpoint_00000N"]),
     "no results": (
         ["curves", str(RESULTS.parent)],
