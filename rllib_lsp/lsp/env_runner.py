@@ -7,35 +7,25 @@ somebody asks for episodes (`sample`, as evaluation does) or hangs something in,
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import COMPONENT_RL_MODULE
-from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import ENV_STEP_FAILURE
-from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_lsp.callbacks import TaskMetrics, numbers_of
 from rllib_lsp.core.agent import Agent
-from rllib_lsp.envs import env_seed
-from rllib_lsp.envs.resumable import Resumable
-from rllib_lsp.envs.seeding import ENVS_PER_WORKER
-from rllib_lsp.lsp.env_building import build_env
+from rllib_lsp.lsp.environments import SeededEnvironments
 from rllib_lsp.lsp.episodes import columns_of, to_episodes, write_step
-from rllib_lsp.lsp.hooks import Hooks, needs_episodes, tell_of_environment
+from rllib_lsp.lsp.hooks import Hooks, needs_episodes
 from rllib_lsp.lsp.recording import Recorder
 from rllib_lsp.lsp.spaces import OBSERVATION_PREFIX
 from rllib_lsp.replay import Rows
 
-logger = logging.getLogger(__name__)
-EVALUATION_SEED = 1_000_000
-"""Evaluation environments are other ones than those that are trained in."""
 NUM_FRAMES = "num_frames_sampled"
 NUM_FRAMES_LIFETIME = "num_frames_sampled_lifetime"
 PLANNER_GAIN = "planner_gain"
@@ -56,14 +46,10 @@ class Fragment(NamedTuple):
     """Rounds of updates that the learner had made when these weights were sent."""
 
 
-class LSPEnvRunner(SingleAgentEnvRunner):
+class LSPEnvRunner(SeededEnvironments):
     """Acts with `Agent.act` in N environments at once."""
 
-    env: Any
     _callbacks: list[RLlibCallback]
-    _seed: int | None
-    _begun = 0
-    """How many times the environments began with seeds of their own."""
     _weights_seq_no: int
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -80,39 +66,6 @@ class LSPEnvRunner(SingleAgentEnvRunner):
         self._recorder = Recorder(config, self.worker_index or 0) if config.output else None
         if self.module is not None:
             self.module.eval()
-
-    def make_env(self) -> None:
-        """A synchronous vector of wrapped environments, each with a seed of its own."""
-        if self.env is not None:
-            self._close_env()
-        config = self.config
-        self.num_envs = config.num_envs_per_env_runner
-        self._choose_seed()
-        context = EnvContext(
-            config.env_config, worker_index=self.worker_index, num_workers=self.num_workers
-        )
-        self.env = gym.vector.SyncVectorEnv(
-            [lambda: Resumable(build_env(config, context))] * self.num_envs
-        )
-        tell_of_environment(self, context)
-
-    def _close_env(self) -> None:
-        try:
-            self.env.close()
-        except Exception as error:  # of a simulator that has died
-            logger.warning("An environment could not be closed: %r", error)
-
-    def _choose_seed(self) -> None:
-        """Seeds of environments that begin, which are not those that they had before."""
-        config, first = self.config, self._begun * self.num_envs % ENVS_PER_WORKER
-        self._begun += 1
-        self._seed = (
-            None
-            if config.seed is None
-            else env_seed(config.seed, self.worker_index or 0, first)
-            + (EVALUATION_SEED if config.in_evaluation else 0)
-        )
-        self._needs_initial_reset, self._is_seeded = True, False
 
     def _seed_noise(self) -> None:
         if self._seed is None:
@@ -209,11 +162,8 @@ class LSPEnvRunner(SingleAgentEnvRunner):
     def _reset(self, explore: bool) -> None:
         if self._hooks:
             self._hooks.create()
-        observation, infos = self._try_env_reset(
-            # Once: later resets go on from there, so that evaluations see new starts.
-            seed=None if self._is_seeded else self._seed,
-            options=None,
-        )
+        # Once with seeds: later resets go on from there, so that evaluations see new starts.
+        observation, infos = self._try_env_reset(seed=None if self._is_seeded else self._seed)
         self._needs_initial_reset, self._is_seeded = False, True
         if self._hooks:
             observation = self._hooks.begin(observation, infos, explore)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_lsp.lsp.env_runner import EVALUATION_SEED
+from rllib_lsp.lsp.environments import EVALUATION_SEED
 
 
 def planner_of(runner):
