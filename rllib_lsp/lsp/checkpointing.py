@@ -17,6 +17,8 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from rllib_lsp.replay import SequenceReplay
 
 METADATA = Algorithm.METADATA_FILE_NAME
+REPLAY = "replay"
+"""What is not in every checkpoint (`store_replay_in_checkpoints`)."""
 
 
 class ReplayCheckpoint(Checkpointable):
@@ -74,8 +76,9 @@ def whole_or_nothing(
 ) -> Iterator[str | None]:
     """Where to write a checkpoint that shall appear at `path` only when it is complete.
 
-    An older checkpoint at `path` stays until then, and other things that lie there stay for good.
-    Elsewhere than on a local disk it is written in place.
+    An older checkpoint at `path` stays until then. Where other things lie beside it they stay for
+    good, and the older one is taken apart before the new one is put there. Elsewhere than on a
+    local disk it is written in place.
     """
     if path is None or "://" in str(path) or not _is_local(filesystem):
         yield None if path is None else str(path)
@@ -85,19 +88,30 @@ def whole_or_nothing(
     for left in target.parent.glob(f".{target.name}.partial-*"):
         shutil.rmtree(left, ignore_errors=True)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    previous = target.with_name(f".{target.name}.previous")
+    if previous.is_dir() and not target.exists():
+        # Killed between the two renames below.
+        previous.rename(target)
     try:
         yield str(partial)
         here = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
         new = {entry.name for entry in partial.iterdir()}
-        if here - new:
-            # Last comes what makes a checkpoint of it.
+        stale = {REPLAY} & here - new if METADATA in here else set()
+        if here - new - stale:
+            # First goes, and last comes what makes a checkpoint of it: of two halves it is none.
+            (target / METADATA).unlink(missing_ok=True)
+            for name in stale:
+                shutil.rmtree(target / name)
             for name in sorted(new, key=lambda name: name == METADATA):
                 _replace(target / name, partial / name)
         elif here:
-            previous = target.with_name(f".{target.name}.previous")
             shutil.rmtree(previous, ignore_errors=True)
             target.rename(previous)
-            partial.rename(target)
+            try:
+                partial.rename(target)
+            except OSError:
+                previous.rename(target)
+                raise
             shutil.rmtree(previous)
         else:
             # Onto an empty directory this is one step.

@@ -19,7 +19,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_lsp.lsp import rollout_state
-from rllib_lsp.lsp.checkpointing import ReplayCheckpoint, size_of, whole_or_nothing
+from rllib_lsp.lsp.checkpointing import REPLAY, ReplayCheckpoint, size_of, whole_or_nothing
 from rllib_lsp.lsp.env_runner import Fragment, LSPEnvRunner
 from rllib_lsp.lsp.hooks import has_connectors
 from rllib_lsp.lsp.learner import check_learners
@@ -28,7 +28,6 @@ from rllib_lsp.lsp.replay_config import ReplayConfig
 from rllib_lsp.lsp.threads import warn_if_oversubscribed
 from rllib_lsp.replay import Rows, SequenceReplay
 
-REPLAY = "replay"
 PROGRESS = "lsp_progress"
 ROLLOUT = "lsp_rollout"
 EVALUATION = "lsp_evaluation"

@@ -1,6 +1,7 @@
 """What a checkpoint keeps, and what becomes of one that is interrupted."""
 
 import os
+import pathlib
 import pickle
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import torch
 
 from rllib_lsp import LSP, load_agent
 from rllib_lsp.core.saved_agent import CheckpointError
+from rllib_lsp.lsp.checkpointing import METADATA, whole_or_nothing
 from tests.rllib.conftest import EPISODE_DECISIONS
 
 
@@ -207,6 +209,76 @@ def test_what_else_lies_in_the_directory_stays(build, tiny, tmp_path):
     assert len(restored.replay) == len(algorithm.replay)
     assert_same(restored.get_module().get_state(), algorithm.get_module().get_state())
     restored.stop()
+
+
+def write(path, text, *parts):
+    """A checkpoint as far as `whole_or_nothing` can tell: metadata and directories."""
+    with whole_or_nothing(path, None) as target:
+        for part in parts:
+            (pathlib.Path(target) / part).mkdir(parents=True)
+            (pathlib.Path(target) / part / "file").write_text(text)
+        (pathlib.Path(target) / METADATA).write_text(text)
+
+
+def texts(path):
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return {str(file.relative_to(path)): file.read_text() for file in files}
+
+
+WHOLE = {METADATA: "first", "learner_group/file": "first", "replay/file": "first"}
+
+
+@pytest.mark.parametrize("how", ["fails", "is killed"])
+def test_what_cannot_be_put_in_its_place_leaves_the_checkpoint_before(tmp_path, monkeypatch, how):
+    path, rename = tmp_path / "saved", pathlib.Path.rename
+    write(path, "first", "learner_group", "replay")
+
+    def broken(self, target):
+        if how == "is killed" and ".previous" in self.name:
+            raise SystemExit  # Who is killed puts nothing back.
+        if ".partial-" in self.name:
+            raise OSError("the disk is gone")
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, "rename", broken)
+        with pytest.raises((OSError, SystemExit)):
+            write(path, "second", "learner_group", "replay")
+    with whole_or_nothing(path, None) as target:
+        pathlib.Path(target).mkdir()
+        assert texts(path) == WHOLE
+
+
+def test_of_two_halves_of_checkpoints_none_is_one(tmp_path, monkeypatch):
+    write(tmp_path, "first", "learner_group", "replay")
+    (tmp_path / "notes.txt").write_text("mine")
+
+    def fails(self, target):
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pathlib.Path, "replace", fails)
+        with pytest.raises(OSError, match="the disk is gone"):
+            write(tmp_path, "second", "learner_group", "replay")
+    assert METADATA not in texts(tmp_path)
+    assert texts(tmp_path)["notes.txt"] == "mine"
+
+
+@pytest.mark.parametrize("beside", [{}, {"notes.txt": "mine"}])
+def test_a_replay_does_not_outlive_the_checkpoint_that_it_belongs_to(tmp_path, beside):
+    path = tmp_path / "saved"
+    write(path, "first", "learner_group", "replay")
+    for name, text in beside.items():
+        (path / name).write_text(text)
+    write(path, "second", "learner_group")
+    assert texts(path) == {METADATA: "second", "learner_group/file": "second", **beside}
+
+
+def test_a_replay_without_a_checkpoint_is_something_else(tmp_path):
+    (tmp_path / "replay").mkdir()
+    (tmp_path / "replay" / "file").write_text("mine")
+    write(tmp_path, "first", "learner_group")
+    assert texts(tmp_path)["replay/file"] == "mine"
 
 
 class Code:
