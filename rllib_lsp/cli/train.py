@@ -60,9 +60,11 @@ def train(
                 "no algorithm: write `rllib train --run PPO --env CartPole-v1` or "
                 "`rllib train file X.yaml`."
             )
-        spec = {"run": run, "config": parse_value(config, "--config")}
+        inline = parse_value(config, "--config")
+        spec = {"run": run, "config": inline}
         given = {key: value for key, value, _ in overrides.set_pairs(options.overrides)}
-        env = options.env or given.get(("env",)) or (spec["config"] or {}).get("env")
+        written = inline.get("env") if isinstance(inline, dict) else None
+        env = options.env or given.get(("env",)) or written
         name = options.experiment_name or f"{run}-{env}".replace("/", "-")
         train_document(Document("command line", {name: spec}), options)
 

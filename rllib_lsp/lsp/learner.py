@@ -58,7 +58,8 @@ class LSPTorchLearner(TorchLearner):
     def _make_modules_ddp_if_necessary(self) -> None:
         """In place of wrapping modules, which begin alike; see `compute_gradients`."""
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
-            begin_alike(self._agent(module_id).state_dict().values())
+            # All of it: a user's module may have heads besides the agent.
+            begin_alike(self.module[module_id].unwrapped().state_dict().values())
 
     def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         """RLlib's, which expects modules that are wrapped for DDP.

@@ -84,7 +84,7 @@ def to_rows(
 
     spaces: of observations and actions, as a module has them;
     normalized: actions in a Box are in [-1, 1] already, whatever the bounds of the Box are.
-    Raises ValueError where the episode does not fit the spaces.
+    Raises ValueError where the episode does not fit the spaces, or has NaN or infinity.
     """
     episode.to_numpy()
     observation = columns_of(episode.get_observations())
@@ -98,6 +98,7 @@ def to_rows(
             f"{_told(expected)}: record in the same environment, with the same wrappers."
         )
     action = _unit_actions(episode, spaces[1], normalized)
+    _check_finite(episode, observation | {"action": action, "reward": episode.get_rewards()})
     steps = len(action)
     return observation | {
         "action": np.concatenate([np.zeros_like(action[:1]), action]),
@@ -105,6 +106,18 @@ def to_rows(
         "is_first": np.arange(steps + 1) == 0,
         "terminated": (np.arange(steps + 1) == steps) & episode.is_terminated,
     }
+
+
+def _check_finite(episode: SingleAgentEpisode, columns: Rows) -> None:
+    """Training would skip updates one by one, and end with another cause in mind."""
+    for key, values in columns.items():
+        wrong = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+        if wrong.any():
+            raise ValueError(
+                f"Recorded episode {episode.id_} has NaN or infinity in its "
+                f"{key.removeprefix(OBSERVATION_PREFIX)} of step {wrong.argmax()}: leave it "
+                f"out, or record it again."
+            )
 
 
 def _unit_actions(episode: SingleAgentEpisode, space: gym.Space, normalized: bool) -> np.ndarray:

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow.fs
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import (
+    COMPONENT_ENV_TO_MODULE_CONNECTOR,
+    COMPONENT_MODULE_TO_ENV_CONNECTOR,
+    COMPONENT_RL_MODULE,
+    DEFAULT_MODULE_ID,
+)
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
@@ -212,7 +217,13 @@ class ReplayAlgorithm(Algorithm):
         """RLlib hands the state of connectors to remote evaluation runners only."""
         super()._before_evaluate()
         if self.eval_env_runner and has_connectors(self.config):
-            state = self.env_runner.get_state(not_components=COMPONENT_RL_MODULE)
+            if self.env_runner:
+                state = self.env_runner.get_state(not_components=COMPONENT_RL_MODULE)
+            else:
+                state = {
+                    COMPONENT_ENV_TO_MODULE_CONNECTOR: self.env_to_module_connector.get_state(),
+                    COMPONENT_MODULE_TO_ENV_CONNECTOR: self.module_to_env_connector.get_state(),
+                }
             self.eval_env_runner.set_state(state)
 
     def step(self) -> dict[str, Any]:

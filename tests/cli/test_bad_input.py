@@ -244,6 +244,7 @@ def test_bad_option(rllib, tiny_yaml, options, parts):
         (["--run", "SACC", "--env", "CartPole-v1"], ["`SACC`", "Did you mean `SAC`?"]),
         (["--run", "PPO"], ["has no `env`", "--env"]),
         (["--run", "PPO", "--env", "x", "--config", "{"], ["--config", "not valid YAML"]),
+        (["--run", "PPO", "--config", "3"], ["`config` is 3", "indented `key: value`"]),
         (["--seed", "3", "file", "x.yaml"], ["belong behind the file's name"]),
         (["file", "x.yaml"], ["x.yaml", "cannot be read", "Check the path"]),
     ],

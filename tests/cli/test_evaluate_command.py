@@ -21,6 +21,7 @@ from rllib_lsp.cli.caption import HEIGHT, Caption
 from rllib_lsp.cli.episode_file import write
 from rllib_lsp.cli.playing import Moment, Played
 from rllib_lsp.envs.rendering import import_simulator
+from rllib_lsp.lsp.environments import EVALUATION_SEED
 from tests.cli.test_bad_input import assert_one_paragraph
 
 
@@ -125,11 +126,12 @@ def test_a_planner_of_another_size_and_the_metrics_of_the_task(rllib, lsp_checkp
     # The first decision is that of the very agent which acts without Ray.
     first = json.loads(file.read_text())[0]
     module = lsp_checkpoint / "learner_group/learner/rl_module/default_policy"
-    agent = load_agent(module, seed=0)
+    # Its noise has the seed of the evaluation's environments.
+    agent = load_agent(module, seed=EVALUATION_SEED, planner={"candidates": 4})
     env = make_env("rllib_lsp/point-reach-v0", time_limit=4.0)
     observation, _ = env.reset(seed=first["seed"])
     np.testing.assert_allclose(observation, first["obs"][0], rtol=1e-6)
-    assert agent.act(observation).shape == np.shape(first["actions"][0])
+    np.testing.assert_allclose(agent.act(observation), first["actions"][0], atol=1e-5)
     assert len(first["actions"]) == first["length"] == 40
 
 

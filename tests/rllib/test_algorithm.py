@@ -74,6 +74,17 @@ def test_the_training_ratio_is_exact(build, tiny, runners, training_ratio):
     assert 0 <= owed < ahead + cost + fragment * training_ratio
 
 
+def test_a_seed_decides_what_is_seen_and_learned(build, tiny):
+    learned = []
+    for seed in (3, 3, 4):
+        algorithm = build(tiny().debugging(seed=seed))
+        algorithm.train()
+        learned.append((weights_of_learner(algorithm), algorithm.replay.sample(4, 16)))
+    for one, same, other in zip(*learned, strict=True):
+        assert_same(one, same)
+        assert any(not np.array_equal(one[key], value) for key, value in other.items())
+
+
 def test_the_learner_may_live_in_an_actor_of_its_own(build, tiny):
     algorithm = build(tiny().learners(num_learners=1))
     before = algorithm.env_runner.module.get_state()
@@ -88,8 +99,9 @@ def test_a_lost_runner_is_replaced_and_training_goes_on(build, tiny):
     algorithm.train()
     group = algorithm.env_runner_group
     group.foreach_env_runner(
-        lambda _: os._exit(1), local_env_runner=False, remote_worker_ids=[1], timeout_seconds=1
+        lambda _: os._exit(1), local_env_runner=False, remote_worker_ids=[1], timeout_seconds=60
     )
+    assert group.healthy_worker_ids() == [2]
     start = time.monotonic()
     while time.monotonic() - start < 120:
         result = algorithm.train()

@@ -130,3 +130,17 @@ def test_modules_learners_metrics_and_evaluations_of_ones_own(trained):
     assert best == pytest.approx(evaluation[ENV_RUNNER_RESULTS]["episode_return_max"], rel=1e-5)
     assert evaluation["doubled"] == 2 * best
     assert np.isfinite(second[ENV_RUNNER_RESULTS]["episode_return_mean"])
+
+
+def test_heads_of_ones_own_begin_alike_in_several_learners(build, tiny):
+    spec = RLModuleSpec(module_class=ProbedModule, model_config={"probe_width": 3})
+    config = tiny().rl_module(rl_module_spec=spec).learners(num_learners=2)
+    # Without a seed in common they would begin apart.
+    algorithm = build(config.debugging(seed=None))
+    first, second = (
+        answer.get()
+        for answer in algorithm.learner_group.foreach_learner(
+            lambda learner: learner.module["default_policy"].probe.weight.detach().clone()
+        )
+    )
+    assert torch.equal(first, second)

@@ -280,6 +280,16 @@ def test_an_agent_of_hiro_is_no_source_of_a_transfer(build, tmp_path):
         build(config)
 
 
+def test_nan_in_what_is_learned_ends_the_run_at_once(build):
+    algorithm = build(tiny())
+    algorithm.train()
+    with torch.no_grad():
+        for parameter in algorithm.learner_group._learner.module["default_policy"].parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"became NaN or infinite\. Lower the learning"):
+        algorithm.train()
+
+
 def test_td3_learns_to_do_as_observed(build):
     """A real, if small, learning problem: random actions earn 3.3, the best constant one 5."""
     level = {"hidden": [32, 32], "gamma": 0.5}

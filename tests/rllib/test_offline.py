@@ -145,6 +145,14 @@ def test_episodes_of_other_spaces_are_refused(episode, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("where", ["observations", "actions", "rewards"])
+def test_episodes_with_nan_are_refused_by_name(where):
+    episode = episode_of(np.zeros((3, 1), np.float32), Match.action_space)
+    getattr(episode, where)[1] = np.full_like(getattr(episode, where)[1], np.nan)
+    with pytest.raises(ValueError, match=rf"{episode.id_} has NaN .* {where[:-1]} of step 1"):
+        to_rows(episode, (Match.observation_space, Match.action_space), normalized=False)
+
+
 def test_infos_of_any_kind_can_be_recorded(tmp_path):
     episode = SingleAgentEpisode()
     episode.add_env_reset(np.zeros(1, np.float32), {})

@@ -1,7 +1,9 @@
 """`LSP` by name in real Tune runs."""
 
+import json
 import time
 
+import numpy as np
 import pytest
 from ray import tune
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -103,6 +105,9 @@ class LowRatesWin(RLlibCallback):
         rate, iteration = algorithm.config.lr, algorithm.iteration
         result["score"] = -rate
         marks = algorithm.config.env_config["marks"]
+        if rate == 1e-4:
+            given = json.dumps(fingerprint(algorithm))
+            (marks / f"given {iteration}.json").write_text(given)
         if rate == 1e-3 and iteration == 2:
             (marks / "has reported").touch()
             wait_for(marks / "is saved")
@@ -113,6 +118,23 @@ class LowRatesWin(RLlibCallback):
             wait_for(marks / "is copied")
         elif rate == 7e-5:
             (marks / "is copied").touch()
+
+    def on_checkpoint_loaded(self, *, algorithm, **kwargs):
+        # First what the other one saved; later, where it was paused, its own.
+        taken = algorithm.config.env_config["marks"] / f"taken {time.time_ns()}.json"
+        taken.write_text(json.dumps(fingerprint(algorithm)))
+
+
+def fingerprint(algorithm):
+    """Of what was learned and collected: weights, moments, rows."""
+    learner = algorithm.learner_group._learner
+    weights = learner.module["default_policy"].get_state().values()
+    moments = learner._get_optimizer_state()["default_policy_policy"]["state"]["state"].values()
+    return {
+        "weights": float(sum(np.sum(value) for value in weights)),
+        "moments": float(sum(np.sum(moment["exp_avg"]) for moment in moments)),
+        "rows": len(algorithm.replay),
+    }
 
 
 def wait_for(mark):
@@ -154,3 +176,6 @@ def test_population_based_training_changes_rates_for_good(tiny, tmp_path):
     copier = results[0]
     assert copier.config["lr"] == 7e-5
     assert learner_of(copier)["policy_learning_rate"] == pytest.approx(7e-5)
+    taken = json.loads(min(tmp_path.glob("taken *.json")).read_text())
+    assert taken["moments"] != 0
+    assert taken in [json.loads(file.read_text()) for file in tmp_path.glob("given *.json")]
