@@ -15,6 +15,7 @@ from rllib_lsp import LSP, load_agent
 from rllib_lsp.core.saved_agent import CheckpointError
 from rllib_lsp.lsp.checkpointing import METADATA, whole_or_nothing
 from tests.rllib.conftest import EPISODE_DECISIONS
+from tests.rllib.test_hiro import tiny as tiny_hiro
 
 
 def everything_learned(algorithm):
@@ -41,7 +42,7 @@ def assert_same(actual, expected):
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
-def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iterations):
+def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iterations, caplog):
     """In the midst of episodes, and where some have just ended, to the last bit."""
     config = tiny(replay_capacity=400).env_runners(num_envs_per_env_runner=2)
     config.evaluation(
@@ -70,6 +71,27 @@ def test_a_resumed_run_is_the_uninterrupted_one(build, tiny, tmp_path, iteration
     assert evaluated[0] == evaluated[1]
     windows, others = algorithm.replay.sample(8, 16), restored.replay.sample(8, 16)
     assert_same(others, windows)
+    assert "given up" not in caplog.text
+    restored.stop()
+
+
+@pytest.mark.parametrize("kind", ["parts", "choices", "two levels"])
+def test_episodes_of_every_kind_are_taken_up(build, tiny, tmp_path, caplog, kind):
+    config = {
+        "parts": tiny().environment(env_config={"flatten": False}),
+        "choices": tiny().environment("CartPole-v1", env_config={}),
+        "two levels": tiny_hiro(),
+    }[kind]
+    algorithm = build(config)
+    algorithm.train()
+    path = algorithm.save_to_path(tmp_path / "saved")
+    expected = algorithm.train()["env_runners"]
+    restored = type(algorithm).from_checkpoint(path)
+    found = restored.train()["env_runners"]
+    for key in ("episode_return_mean", "num_env_steps_sampled_lifetime"):
+        assert found[key] == expected[key], key
+    assert_same(restored.replay.sample(8, 16), algorithm.replay.sample(8, 16))
+    assert "given up" not in caplog.text
     restored.stop()
 
 

@@ -1,10 +1,14 @@
 """Evaluation in every place where RLlib offers it."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from rllib_lsp.lsp.environments import EVALUATION_SEED
+from tests.rllib.conftest import Match
 
 
 def planner_of(runner):
@@ -63,3 +67,39 @@ def test_evaluation_alone(build, tiny):
     assert not algorithm.env_runner._needs_initial_reset
     assert torch.equal(algorithm.env_runner._generator.get_state(), noise)
     assert algorithm.evaluate()["env_runners"]["num_episodes"] == 3
+
+
+def test_a_lost_evaluation_runner_is_replaced(build, tiny):
+    config = tiny(training_ratio=1.0).evaluation(
+        evaluation_interval=1, evaluation_num_env_runners=1, evaluation_duration=2
+    )
+    algorithm = build(config)
+    algorithm.train()
+    group = algorithm.eval_env_runner_group
+    group.foreach_env_runner(
+        lambda _: os._exit(1), local_env_runner=False, remote_worker_ids=[1], timeout_seconds=60
+    )
+    assert group.healthy_worker_ids() == []
+    until = time.monotonic() + 120
+    while group.healthy_worker_ids() == []:
+        assert time.monotonic() < until
+        algorithm.train()
+    # RLlib repeats the last results meanwhile; these are the new runner's.
+    assert algorithm.evaluate()["env_runners"]["num_episodes"] == 2
+    assert group.foreach_env_runner(lambda one: one._fragments, local_env_runner=False)[0] > 0
+
+
+@pytest.mark.parametrize(("unit", "duration"), [("timesteps", 30), ("episodes", "auto")])
+def test_evaluation_beside_training_lasts_as_long_as_is_asked(build, tiny, unit, duration):
+    config = tiny(training_ratio=1.0).environment(Match)
+    config.evaluation(
+        evaluation_interval=1,
+        evaluation_num_env_runners=1,
+        evaluation_parallel_to_training=True,
+        evaluation_duration=duration,
+        evaluation_duration_unit=unit,
+    )
+    evaluated = build(config).train()["evaluation"]["env_runners"]
+    # Episodes of ten steps; whole ones are counted.
+    assert evaluated["num_env_steps_sampled"] >= 30
+    assert np.isfinite(evaluated["episode_return_mean"])

@@ -84,13 +84,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def algorithm(ray_session, folder):
-    """Two remote runners, kept over all faults: each test has to leave it in order."""
+    """Two remote runners of two environments each, kept over all faults: each test has to leave it
+    in order."""
     from tests.rllib.conftest import tiny_config
 
     config = (
         tiny_config()
         .environment(Faulty, env_config={"folder": folder})
-        .env_runners(num_env_runners=2, sample_timeout_s=HANGS_S)
+        .env_runners(num_env_runners=2, num_envs_per_env_runner=2, sample_timeout_s=HANGS_S)
     )
     built = config.build_algo()
     yield built

@@ -317,3 +317,21 @@ def test_running_filters_are_merged_evaluated_with_and_saved(build, tmp_path):
     # RLlib's way to act with connectors outside of an algorithm.
     pipeline = EnvToModulePipeline.from_checkpoint(f"{path}/env_runner/env_to_module_connector")
     assert pushes({"env_to_module_connector": pipeline.get_state()}) == merged
+
+
+def test_where_no_runner_is_local_evaluation_has_the_filter_of_training(build):
+    config = (
+        lsp()
+        .env_runners(
+            num_env_runners=1,
+            create_local_env_runner=False,
+            env_to_module_connector=lambda env, spaces, device: MeanStdFilter(),
+        )
+        .training(batch_size=4, batch_length=8, training_ratio=1.0, learning_starts=50)
+        .reporting(min_sample_timesteps_per_iteration=100)
+        .evaluation(evaluation_duration=1)
+    )
+    algorithm = build(config)
+    algorithm.train()
+    algorithm.evaluate()
+    assert pushes(algorithm.eval_env_runner.get_state()) > 100
