@@ -55,7 +55,11 @@ def plan_skills(
     kept = mean[:, None][:, :0]
     for _ in range(settings.iterations):
         candidates = torch.cat([_candidates(mean, std, settings, proposals, generator), kept], 1)
-        scores, best = finite(score(candidates)).topk(settings.elites, 1)
+        scores = finite(score(candidates))
+        if settings.tie:
+            noise = torch.randn(scores.shape, generator=generator, device=scores.device)
+            scores = scores + settings.tie * noise
+        scores, best = scores.topk(settings.elites, 1)
         elites = candidates.gather(1, best[..., None, None].expand(-1, -1, *mean.shape[1:]))
         weights = _weights(scores, settings)[..., None, None]
         mean = (weights * elites).sum(1)

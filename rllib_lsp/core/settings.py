@@ -247,6 +247,8 @@ class PlannerSettings:
     random: float = 0.0
     """Share of skills that an exploring agent draws from N(0, I), whatever it has planned. Where
     nothing that is imagined pays, all plans are alike and their mean leads nowhere."""
+    tie: float = 0.0
+    """Deviation of noise on scores while planning: what differs by less is as good."""
     clip: float = 0.0
     """Bound of every coordinate of a candidate, and of a skill that is acted out; 0: none (of
     actions 1)."""
