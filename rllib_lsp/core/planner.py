@@ -55,7 +55,7 @@ def plan_skills(
     kept = mean[:, None][:, :0]
     for _ in range(settings.iterations):
         candidates = torch.cat([_candidates(mean, std, settings, proposals, generator), kept], 1)
-        scores, best = finite(score(candidates)).topk(settings.elites, 1)
+        scores, best = _told_apart(score(candidates), settings, generator).topk(settings.elites, 1)
         elites = candidates.gather(1, best[..., None, None].expand(-1, -1, *mean.shape[1:]))
         weights = _weights(scores, settings)[..., None, None]
         mean = (weights * elites).sum(1)
@@ -74,6 +74,16 @@ def plan_skills(
 def finite(scores: Tensor) -> Tensor:
     """Scores or rewards within ±1e9: what is infinite at a bound, NaN at the lower."""
     return scores.clamp(WORST, -WORST).nan_to_num(WORST)
+
+
+def _told_apart(
+    scores: Tensor, settings: PlannerSettings, generator: torch.Generator | None
+) -> Tensor:
+    """Scores (N, G), of which those that differ by little are in an order of chance."""
+    scores = finite(scores)
+    if not settings.indifference:
+        return scores
+    return sample_normal(scores, torch.full_like(scores, settings.indifference), generator)
 
 
 def _weights(scores: Tensor, settings: PlannerSettings) -> Tensor:

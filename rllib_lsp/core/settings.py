@@ -247,6 +247,10 @@ class PlannerSettings:
     random: float = 0.0
     """Share of skills that an exploring agent draws from N(0, I), whatever it has planned. Where
     nothing that is imagined pays, all plans are alike and their mean leads nowhere."""
+    indifference: float = 0.0
+    """Deviation of noise on the scores, in units of reward: what differs by less is as good. Where
+    nothing that is imagined pays, plans then stay as wide as N(0, I) and skills go on exploring;
+    without it they follow the smallest errors of the value."""
     clip: float = 0.0
     """Bound of every coordinate of a candidate, and of a skill that is acted out; 0: none (of
     actions 1)."""
@@ -275,7 +279,7 @@ class PlannerSettings:
         for name in self.include:
             check(part, "include", name, name in CANDIDATES, f"choose from {CANDIDATES}")
         at_least(self, part, candidates=4, elites=1, iterations=0, skills=1, min_std=0, noise=0)
-        at_least(self, part, clip=0, replan_every=0, disagreement=0)
+        at_least(self, part, indifference=0, clip=0, replan_every=0, disagreement=0)
         check(part, "temperature", self.temperature, self.temperature > 0, "it has to be above 0")
         share = 0.0 <= self.random <= 1.0
         check(part, "random", self.random, share, "it is a share, from 0 to 1")

@@ -191,3 +191,31 @@ def test_mppi_weighs_elites_by_their_scores():
     std = (weights * (candidates.double()[0, best] - mean) ** 2).sum(0).sqrt()
     torch.testing.assert_close(plan.mean[0].double(), mean, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(plan.std[0].double(), std, atol=1e-5, rtol=1e-5)
+
+
+def slope(size):
+    """Scores that grow along every dimension: all that a value's errors may leave of them."""
+    return lambda skills: size * skills.sum((-2, -1))
+
+
+@pytest.mark.parametrize("method", ["cem", "mppi"])
+def test_what_differs_by_next_to_nothing_leaves_the_plan_wide(method):
+    settings = dataclasses.replace(SETTINGS, method=method, indifference=0.1)
+    noise = torch.Generator().manual_seed(0)
+    plans = [
+        search(slope(1e-6), torch.zeros(512, 2, 2), one, noise)
+        for one in (settings, dataclasses.replace(settings, indifference=0.0))
+    ]
+    indifferent, misled = (plan.mean + plan.std * torch.randn_like(plan.std) for plan in plans)
+    assert abs(indifferent.mean()) < 0.1
+    assert 0.8 < indifferent.std() < 1.2
+    assert misled.mean() > 1.0
+
+
+def test_indifference_does_not_hide_what_pays():
+    target = torch.tensor([[[0.8, -0.4], [0.1, 0.5]]])
+    settings = dataclasses.replace(SETTINGS, indifference=0.1)
+    worth = quadratic(target)
+    noise = torch.Generator().manual_seed(0)
+    plan = search(lambda z: 100.0 * worth(z), torch.zeros(1, 2, 2), settings, noise)
+    assert (plan.mean - target).abs().max() < 0.15
