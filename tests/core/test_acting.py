@@ -1,5 +1,6 @@
 """Pinning tests 4 and 7: the skill clock, resets, and the same actions after a restore."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -159,3 +160,52 @@ def test_an_observation_that_does_not_fit_is_named(agent):
     wrong = {"position": torch.zeros(1, 4), "velocity": torch.zeros(1, 2)}
     with pytest.raises(ValueError, match=r"position.*\(1, 4\).*3"):
         agent.act(carry, wrong, first, True)
+
+
+def test_a_plan_begins_with_what_is_left_of_the_last(make_agent):
+    agent = make_agent(planner={"skills": 3})
+    previous = torch.randn(2, 3, 3)
+    start = agent._start_of_plan(previous, torch.tensor([True, False]))
+    torch.testing.assert_close(start[0], torch.cat([previous[0, 1:], torch.zeros(1, 3)]))
+    torch.testing.assert_close(start[1], previous[1])
+    cold = make_agent(planner={"skills": 3, "warm_start": False})
+    assert not cold._start_of_plan(previous, torch.tensor([True, False])).any()
+
+
+def test_noise_is_for_exploring_alone(make_agent):
+    agent = make_agent(behaviour={"action_noise": 0.5})
+    observation, first = observe(64, torch.Generator().manual_seed(0)), torch.ones(64, dtype=bool)
+    carry, action, _ = agent.act(agent.initial_carry(64), observation, first, False)
+    state = torch.cat([carry["deterministic"], carry["stochastic"]], -1)
+    mode = agent.policy.distribution.mode(agent.policy(state, carry["skill"]))
+    torch.testing.assert_close(action, mode)
+    agent.policy.distribution.sample = lambda parameters, generator=None: 0 * parameters[..., :2]
+    _, action, _ = agent.act(agent.initial_carry(64), observation, first, True)
+    assert action.std() > 0.3
+
+
+def test_who_acts_is_told_the_time_left_as_in_imagination(make_agent):
+    agent = make_agent(skills={"duration": [2, 5]})
+    seen, act = [], agent.policy.act
+    agent.policy.act = lambda f, told, *rest: seen.append(told[:, -1]) or act(f, told, *rest)
+    world, carry, held = torch.Generator().manual_seed(0), agent.initial_carry(16), []
+    agent.plan = lambda state, start, *rest: agent._unplanned(state)
+    for step in range(12):
+        carry, _, extras = agent.act(
+            carry, observe(16, world), torch.full((16,), step == 0), True, world
+        )
+        held.append(extras["planned"])
+    told, chosen = torch.stack(seen) * 5, torch.stack(held)
+    for env in range(16):
+        begins = chosen[:, env].nonzero().flatten().tolist()
+        for begin, end in itertools.pairwise(begins):
+            left = list(range(end - begin, 0, -1))
+            assert told[begin:end, env].tolist() == pytest.approx(left)
+
+
+@pytest.mark.parametrize("how", [{"iterations": 0}, {"method": "none"}])
+def test_a_greedy_agent_draws_what_no_plan_guides(make_agent, how):
+    agent = make_agent(planner=how, skills={"learn_prior": False})
+    observation, first = observe(256, torch.Generator().manual_seed(0)), torch.ones(256, dtype=bool)
+    carry, *_ = agent.act(agent.initial_carry(256), observation, first, False)
+    assert (carry["skill"].std(0) - 1).abs().max() < 0.2

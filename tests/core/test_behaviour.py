@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rllib_lsp.core import behaviour
-from rllib_lsp.core.behaviour import Skills, behaviour_losses, replay_value_loss
+from rllib_lsp.core.behaviour import Skills, _value_loss, behaviour_losses, replay_value_loss
 from rllib_lsp.core.rssm import State
 
 N, H, GAMMA, LAMBDA, ENTROPY = 5, 8, 0.97, 0.9, 0.05
@@ -119,3 +119,13 @@ def test_the_value_fits_what_was_earned_in_replay(agent, make_batch):
     assert len(fits) == 6 * 11 - int(batch.is_first[:, 1:].sum())
     loss = replay_value_loss(agent, states, batch)
     torch.testing.assert_close(loss, -torch.stack(fits).mean())
+
+
+def test_the_pull_of_the_slow_copy_is_weighed(make_agent):
+    value = make_agent().value
+    inputs = torch.randn(5, 3, value.network[0].in_features)
+    for network in (value.network, value.slow_network):
+        torch.nn.init.normal_(network[-1].weight, std=0.3)
+    returns, weight = torch.randn(4, 3), torch.rand(4, 3)
+    losses = [_value_loss(value, value(inputs), inputs, returns, weight, p) for p in (0, 0.25, 1)]
+    torch.testing.assert_close(losses[1] - losses[0], 0.25 * (losses[2] - losses[0]))

@@ -205,3 +205,10 @@ def test_ranges_are_twice_the_deviation_of_what_was_seen():
     state[:, 1] = 3.0
     with pytest.raises(SettingsError, match=r"position\[1\], which did not change in 5000"):
         measured_range(agent, state)
+
+
+def test_goal_features_may_lie_anywhere_in_the_state():
+    agent = make_agent(features=("velocity", "position[1:2]"), range=())
+    state = torch.randn(3, 4)
+    assert torch.equal(agent.view(state), state[:, [2, 3, 1]])
+    assert agent.goal_names == ["velocity[0]", "velocity[1]", "position[1]"]

@@ -141,3 +141,9 @@ def test_it_learns_what_is_asked_for():
     with torch.no_grad():
         after = float((level.actor(x) - x).abs().mean())
     assert after < 0.15 < before
+
+
+def test_exploring_actions_stay_in_the_box():
+    level = make_level(noise=2.0)
+    action = level.act(torch.randn(500, 3), True, torch.Generator().manual_seed(0))
+    assert action.abs().max() == 1

@@ -102,3 +102,18 @@ def test_return_scale_follows_the_percentile_range_and_never_amplifies():
     assert divisor.item() == pytest.approx(90.0, rel=1e-3)
     assert ReturnScale().update(returns / 1e6).item() == 1.0
     assert scale.update(torch.tensor([float("nan"), 1.0])).item() == pytest.approx(90.0, rel=1e-3)
+
+
+def test_the_policys_inputs_carry_no_gradient(make_agent):
+    agent = make_agent()
+    seen = []
+
+    class Spy:
+        def act(self, features, skill, explore, generator):
+            seen.append(features.requires_grad)
+            return agent.policy.act(features, skill, explore, generator)
+
+    rssm = agent.world_model.rssm
+    path = imagine(rssm, Spy(), rssm.initial(5), torch.randn(4, 5, 3), horizon=4, explore=True)
+    assert path.features[-1].requires_grad
+    assert seen == [False] * 4

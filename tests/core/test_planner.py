@@ -219,3 +219,19 @@ def test_indifference_does_not_hide_what_pays():
     noise = torch.Generator().manual_seed(0)
     plan = search(lambda z: 100.0 * worth(z), torch.zeros(1, 2, 2), settings, noise)
     assert (plan.mean - target).abs().max() < 0.15
+
+
+def test_a_quarter_of_the_candidates_comes_from_the_prior():
+    settings = PlannerSettings(candidates=400, elites=2, iterations=2, keep_elites=False)
+    seen = []
+
+    def score(skills):
+        seen.append(skills)
+        return -(skills - 9.0).square().sum((-2, -1))
+
+    start = torch.full((1, 2, 2), 9.0)
+    plan_skills(score, start, settings, Proposals(start[:, 0]), torch.Generator().manual_seed(0))
+    wide = seen[1][0, (seen[1][0] < 5).all(-1).all(-1)]
+    assert len(wide) == 100
+    assert wide.mean().abs() < 0.2
+    assert abs(wide.std() - 1) < 0.15

@@ -1,6 +1,7 @@
 """What planning may be asked for: rewards of one's own, doubts, early replanning, no planning."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 
 from rllib_lsp.core import learning
 from rllib_lsp.core.actions import ActionSpec
+from rllib_lsp.core.behaviour import imagined_reward
 from rllib_lsp.core.imagination import Trajectory
 from rllib_lsp.core.rssm import State
 from rllib_lsp.core.saved_agent import SavedAgent, load_agent, save_agent
 from rllib_lsp.core.settings import SettingsError
 from tests.core.test_acting import observe, roll
+from tests.core.test_world_model import without_luck
 
 H, N = 6, 3
 
@@ -307,3 +310,46 @@ def test_a_value_of_intrinsic_reward_does_not_hear_of_the_task(make_agent, make_
         losses, _ = learning.losses(agent, batch._replace(reward=reward))
         found.append(losses["value"].item())
     assert found[0] == found[1]
+
+
+@torch.no_grad()
+def test_each_environment_is_planned_for_from_its_own_state(make_agent):
+    agent = informative(make_agent(world_model={"latent": "gaussian"}, skills={"duration": [2, 5]}))
+    without_luck(agent)
+    torch.nn.init.normal_(agent.policy.network[-1].weight, std=0.5)
+    state = agent.world_model.rssm.initial(3).map(torch.randn_like)
+    skills, durations = torch.randn(3, 4, 2, 3), torch.tensor([2, 5, 2])
+    together = agent._score(state, skills, durations, None)
+    for n in range(3):
+        own = State(state.deterministic[n : n + 1], state.stochastic[n : n + 1])
+        alone = agent._score(own, skills[n : n + 1], durations[n : n + 1], None)
+        torch.testing.assert_close(together[n : n + 1], alone)
+    assert together.std(0).min() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("reward", ["task", "none"])
+def test_doubts_are_sought_in_imagination(make_agent, reward):
+    agent = informative(
+        make_agent(world_model={"ensemble": 3}, behaviour={"reward": reward, "disagreement": 2.0})
+    )
+    path = trajectory(agent)
+    doubt = agent.ensemble.disagreement(path.features[:-1], path.actions)
+    task = agent.world_model.reward(path.features[1:]) if reward == "task" else 0.0
+    torch.testing.assert_close(imagined_reward(agent, path), task + 2.0 * doubt)
+
+
+def test_the_ensemble_does_not_learn_from_one_episode_to_the_next(make_agent):
+    agent = make_agent(world_model={"ensemble": 3})
+    rssm, ensemble = agent.world_model.rssm, agent.ensemble
+    states = State(torch.randn(2, 6, rssm.deterministic_size), torch.randn(2, 6, rssm.latent.size))
+    action, is_first = torch.rand(2, 6, 2), torch.zeros(2, 6, dtype=torch.bool)
+    is_first[:, 0] = is_first[1, 3] = True
+    errors = []
+    for head, row, t in itertools.product(ensemble.heads, range(2), range(5)):
+        if not is_first[row, t + 1]:
+            told = head(torch.cat([states.features[row, t], action[row, t + 1]]))
+            errors.append((told - states.stochastic[row, t + 1]).square().sum())
+    assert len(errors) == 3 * 9
+    loss = ensemble.loss(states, action, is_first)
+    torch.testing.assert_close(loss, torch.stack(errors).mean())

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rllib_lsp.core import behaviour
 from rllib_lsp.core.settings import BehaviourSettings, SettingsError, SkillSettings
 from rllib_lsp.core.skills import SkillPrior, draw_durations, schedule, segments, tell
 
@@ -87,3 +88,13 @@ def test_the_predictor_sees_only_the_chosen_parts(make_agent):
     expected = torch.cat([decoded["velocity"], decoded["position"][:, 1:3]], -1)
     symlog = torch.sign(expected) * torch.log1p(expected.abs())
     torch.testing.assert_close(agent.seen_by_predictor(features), symlog)
+
+
+def test_later_skills_come_from_later_plans_and_then_from_the_prior(make_agent):
+    agent = make_agent(skills={"imagine": "replay", "duration": [3]}, behaviour={"horizon": 12})
+    mean = torch.tensor([2.0, -3.0])[None, :, None].expand(2000, 2, 3)
+    drawn = behaviour.draw_skills(mean, torch.full_like(mean, 0.1), agent.settings)
+    assert drawn.skills.shape == (2000, 5, 3)  # the state at the horizon begins the fifth
+    means = drawn.skills.mean((0, 2))
+    torch.testing.assert_close(means, torch.tensor([2.0, -3.0, 0, 0, 0]), atol=0.1, rtol=0)
+    assert (drawn.skills[:, 2:].std() - 1).abs() < 0.05

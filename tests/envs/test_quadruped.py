@@ -134,3 +134,18 @@ def test_same_seed_same_bits() -> None:
         return [env.step(rng.uniform(-1, 1, 12).astype(np.float32))[0] for _ in range(40)]
 
     np.testing.assert_array_equal(episode(), episode())
+
+
+def test_target_and_posts_are_seen_in_the_frame_of_the_body():
+    env = build("quadruped-walk-obstacles", start="random").unwrapped
+    for seed in range(3):
+        observation, info = env.reset(seed=seed)
+        frame = env.physics.named.data.xmat["torso"].reshape(3, 3).T  # world to body
+        ahead = frame @ np.append(env.layout.target, 0) / info["distance"]
+        np.testing.assert_allclose(observation["target"][:3], ahead, atol=1e-5)
+        posts = env.layout.posts
+        nearest = posts[np.hypot(*posts.T).argsort()[:4]]
+        for seen, post in zip(observation["posts"].reshape(4, 3), nearest, strict=True):
+            gap = np.hypot(*post)
+            np.testing.assert_allclose(seen[:2], (frame @ np.append(post, 0))[:2] / gap, atol=1e-5)
+            np.testing.assert_allclose(seen[2], np.tanh((gap - 0.35) / 2), atol=1e-5)
