@@ -221,6 +221,14 @@ def test_three_ways_to_act_from_a_checkpoint_agree(build, tiny, tmp_path):
         state = output["state_out"]
         np.testing.assert_allclose(output["actions"][0, 0].numpy(), expected, atol=1e-6)
 
+    agent = algorithm.get_module().agent
+    torch.manual_seed(0)
+    carry = agent.initial_carry(1)
+    for step, (observation, expected) in enumerate(zip(observations, actions, strict=True)):
+        seen, is_first = torch.from_numpy(observation)[None], torch.tensor([step == 0])
+        carry, action, _ = agent.act(carry, {"observation": seen}, is_first, explore=False)
+        np.testing.assert_allclose(action[0].numpy(), expected, atol=1e-6)
+
 
 def test_an_update_fetches_what_it_logs_once(build, tiny):
     algorithm = build(tiny())
