@@ -89,14 +89,17 @@ def test_a_lost_evaluation_runner_is_replaced(build, tiny):
     assert group.foreach_env_runner(lambda one: one._fragments, local_env_runner=False)[0] > 0
 
 
-def test_evaluation_beside_training_lasts_as_many_decisions_as_are_asked(build, tiny):
-    config = tiny(training_ratio=1.0).environment(Match)
+@pytest.mark.parametrize(("unit", "duration"), [("timesteps", 30), ("episodes", "auto")])
+def test_evaluation_beside_training_lasts_as_long_as_is_asked(build, tiny, unit, duration):
+    config = tiny().environment(Match).reporting(min_sample_timesteps_per_iteration=1000)
     config.evaluation(
         evaluation_interval=1,
         evaluation_num_env_runners=1,
         evaluation_parallel_to_training=True,
-        evaluation_duration=30,
-        evaluation_duration_unit="timesteps",
+        evaluation_duration=duration,
+        evaluation_duration_unit=unit,
+        # RLlib drops what arrives after the iteration has ended.
+        evaluation_auto_duration_min_env_steps_per_sample=10,
     )
     evaluated = build(config).train()["evaluation"]["env_runners"]
     # Episodes of ten steps; whole ones are counted.
