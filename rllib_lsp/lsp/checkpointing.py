@@ -18,7 +18,8 @@ from rllib_lsp.replay import SequenceReplay
 
 METADATA = Algorithm.METADATA_FILE_NAME
 REPLAY = "replay"
-"""What is not in every checkpoint (`store_replay_in_checkpoints`)."""
+"""Not in every checkpoint (`store_replay_in_checkpoints`). A transfer may keep it, as if it were a
+component; usually a new task begins with an empty one."""
 
 
 class ReplayCheckpoint(Checkpointable):

@@ -201,11 +201,7 @@ class LSPEnvRunner(SeededEnvironments):
             result = self._try_env_step(env_action)
             if result is ENV_STEP_FAILURE:
                 failures += 1
-                if failures > self.config.num_consecutive_env_runner_failures_tolerance:
-                    raise RuntimeError(
-                        f"The environments failed in {failures} steps of one fragment, though "
-                        f"they were made anew each time; the log names each error."
-                    )
+                self._tolerate(failures, "steps of one fragment")
                 # All environments were made anew: what was begun here has no end.
                 rows, decisions, frames, episodes, step = {}, 0, 0, 0, 0
                 self._fragments += 1

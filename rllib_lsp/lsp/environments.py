@@ -76,15 +76,19 @@ class SeededEnvironments(SingleAgentEnvRunner):
             try:
                 with self.metrics.log_time(ENV_RESET_TIMER):
                     return self.env.reset(seed=seed, options=options)
-            except Exception as error:  # whatever an environment raises
+            except Exception:  # whatever an environment raises
                 if not self.config.restart_failed_sub_environments:
                     raise
                 failures += 1
-                if failures > self.config.num_consecutive_env_runner_failures_tolerance:
-                    raise RuntimeError(
-                        f"The environments failed in {failures} resets one after the other, though "
-                        "they were made anew each time; the log names each error."
-                    ) from error
+                self._tolerate(failures, "resets one after the other")
                 logger.exception("An environment failed in its reset; all are made anew.")
             self.make_env()
             seed = self._seed
+
+    def _tolerate(self, failures: int, what: str) -> None:
+        """Raises RuntimeError where environments failed in more of `what` than the config says."""
+        if failures > self.config.num_consecutive_env_runner_failures_tolerance:
+            raise RuntimeError(
+                f"The environments failed in {failures} {what}, though they were made anew each "
+                "time; the log names each error."
+            )

@@ -12,6 +12,7 @@ from rllib_lsp.core.models import COMPONENTS
 from rllib_lsp.core.presets import nearest
 from rllib_lsp.core.saved_agent import find_agent, read_agent
 from rllib_lsp.lsp.asking import ask_agents
+from rllib_lsp.lsp.checkpointing import REPLAY
 from rllib_lsp.lsp.paths import local_path
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 IS_DONE = "is_done"
 """Marks the options of an agent that has begun already."""
-REPLAY = "replay"
-"""May be kept as if it were a component; usually a new task begins with an empty one."""
 
 
 def check_options(options: Mapping[str, Any]) -> None:
